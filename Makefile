@@ -1,0 +1,108 @@
+# `make` prints the list. `make check` never writes; `make fix` may.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+# The first Python that really runs and is new enough (a version manager may leave commands behind that do not run).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+# How much is run. Each may be set on the command line: make sim SEEDS=1-1000
+SEEDS ?= 1-300
+SEED ?=
+PROFILE_SEEDS ?= 1-20
+WORKERS ?= 2
+
+# Everything that a run writes lies in the clone (or in a fresh temporary folder): two clones never meet.
+VENV := .venv
+PY := $(VENV)/bin/python
+COVER := $(PY) -m coverage run -m pytest -q
+LOCK := requirements-dev.lock
+STAMP := $(VENV)/installed-$(shell cat pyproject.toml $(LOCK) | cksum | tr ' ' '-')
+TIMES := build/times
+
+# A suite that is not there is left out; one that is there and runs no test fails (--every-suite-runs).
+PURE_SUITES := $(wildcard tests/house tests/unit tests/golden tests/paper tests/museum)
+QUICK_SUITES := $(wildcard tests/house tests/unit tests/golden tests/paper)
+SIM_SUITE := $(wildcard tests/sim)
+STACK_SUITE := $(wildcard tests/stack)
+SOURCES := $(wildcard src tests bench)
+
+.PHONY: help check fix quick test sim bench profile demo lock clean
+
+help: ## print this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
+
+# The name of the stamp holds a checksum of both files: the environment is kept while they are unchanged.
+$(STAMP):
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later found: set PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+.venv: $(STAMP)
+.PHONY: .venv
+
+check: $(STAMP) ## lint, format and types, as CI wants them; never writes
+	$(PY) -m ruff check $(SOURCES)
+	$(PY) -m ruff format --check $(SOURCES)
+	$(PY) -m mypy src tests
+
+fix: $(STAMP) ## mend what ruff can mend, and format
+	$(PY) -m ruff check --fix $(SOURCES)
+	$(PY) -m ruff format $(SOURCES)
+
+quick: check ## check and the fast suites, in less than a minute
+	$(PY) -m pytest -q -n $(WORKERS) $(QUICK_SUITES)
+
+PARTS := check pure-suites sim-suite stack-suite simulation coverage
+test: $(STAMP) ## everything that CI runs; each part's time at the end
+	@mkdir -p build && rm -f $(TIMES) && $(PY) -m coverage erase
+	@status=0; for part in $(PARTS); do \
+		echo "== $$part"; start=$$(date +%s); \
+		$(MAKE) --no-print-directory part-$$part || status=1; \
+		printf '%6d s  %s\n' $$(( $$(date +%s) - start )) $$part >> $(TIMES); \
+		test $$status = 0 || break; \
+	done; echo "== times"; cat $(TIMES); exit $$status
+
+.PHONY: $(addprefix part-,$(PARTS))
+part-check: check
+part-pure-suites:
+	$(if $(PURE_SUITES),$(COVER) -n $(WORKERS) --every-suite-runs $(PURE_SUITES),@echo none yet)
+part-sim-suite:
+	$(if $(SIM_SUITE),$(COVER) -n $(WORKERS) --every-suite-runs $(SIM_SUITE),@echo none yet)
+part-stack-suite:
+	$(if $(STACK_SUITE),$(COVER) -n $(WORKERS) --every-suite-runs $(STACK_SUITE),@echo none yet)
+part-simulation:
+	$(if $(wildcard src/zraft/__main__.py),$(PY) -m zraft sim --seeds $(SEEDS),@echo none yet)
+part-coverage:
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage json -q -o build/coverage.json
+	$(PY) -m coverage report > build/coverage.txt
+	$(PY) -m tests.house.coverage_floor build/coverage.json
+
+sim: $(STAMP) ## replay one seed (make sim SEED=7), or run many (SEEDS=1-300)
+	$(PY) -m zraft sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: $(STAMP) ## measure against other systems in one run; ARGS= go to bench/run.py
+	$(PY) bench/run.py $(ARGS)
+
+profile: $(STAMP) ## where the time goes: the simulator under cProfile, written to build/profile
+	@mkdir -p build
+	$(PY) -m cProfile -o build/profile -m zraft sim --seeds $(PROFILE_SEEDS)
+	$(PY) -c "import pstats; pstats.Stats('build/profile').sort_stats('tottime').print_stats(40)"
+
+demo: $(STAMP) ## a cluster that loses its leader, to watch
+	$(PY) -m zraft.app.demo
+
+lock: ## make the lock anew from pyproject.toml; UPGRADE=--upgrade raises the pins
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && $(PYTHON) -m venv "$$made" \
+	&& "$$made/bin/python" -m pip install -q uv \
+	&& "$$made/bin/uv" pip compile -q --universal --generate-hashes --python-version 3.11 --extra server \
+		--group dev $(UPGRADE) --custom-compile-command "make lock" pyproject.toml -o $(LOCK)
+
+clean: ## remove everything that was made, .venv too
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,142 @@
+"""Membership change by joint consensus, with learners that catch up first (§4.1, §4.2, §4.3).
+
+    stable C ──joining──> {voters C, learners J, target N} ──caught up, committed──> joint {N, outgoing C} ──committed──> stable N
+                             │ no progress                                              (at once where nobody joins)
+                             └──> stable C again, CATCH_UP_TIMEOUT
+
+One step at a time: the next configuration is appended only when the one before is committed (M2) and an entry of the
+own term is (BM-031, BM-033). The steps follow from the log alone, so the next leader finishes what this one began.
+A leader outside the new configuration leads until that is committed, without counting itself, then steps down (§4.2.2).
+"""
+
+from __future__ import annotations
+
+from zraft import limits
+from zraft.core import election, replication
+from zraft.core.entries import Batch, Kind, Membership
+from zraft.core.events import ChangeMembership
+from zraft.core.memberships import encode_membership
+from zraft.core.messages import TimeoutNow
+from zraft.core.output import Refusal
+from zraft.core.progress import Progress, ProgressState
+from zraft.core.replica import Replica
+from zraft.core.roles import CatchUp, Leader
+from zraft.types import Member
+
+
+def change(replica: Replica, role: Leader, event: ChangeMembership) -> None:
+    """Begin the change to `event.target`, or join the one under way if it has the same target."""
+    membership = replica.membership
+    target = tuple(dict.fromkeys(event.target))
+    if membership is None or replica.commit_index < role.term_start:
+        replica.refuse(event.ref, Refusal.NOT_STABLE)
+    elif not target or len(target) > limits.PEERS_PER_GROUP or role.transfer is not None:
+        replica.refuse(event.ref, Refusal.NOT_A_VOTER if not target else Refusal.TRANSFERRING)
+    elif set(_goal(membership)) == set(target):
+        role.change_refs.append(event.ref)
+        drive(replica, role)
+    elif not membership.is_stable or replica.memberships.current_index > replica.commit_index:
+        replica.refuse(event.ref, Refusal.CHANGE_IN_PROGRESS)
+    else:
+        role.change_refs.append(event.ref)
+        joining = tuple(member for member in target if member not in membership.voters)
+        if joining:
+            _append(replica, role, Membership(membership.voters, learners=joining, target=target))
+        else:
+            _append(replica, role, Membership(target, outgoing=membership.voters))
+
+
+def _goal(membership: Membership) -> tuple[Member, ...]:
+    """The voters at the end of whatever is under way."""
+    return membership.target or membership.voters
+
+
+def drive(replica: Replica, role: Leader) -> None:
+    """Take the next step that the log allows: called whenever something was committed, caught up, or took long."""
+    membership = replica.membership
+    if membership is None or replica.role is not role:
+        return
+    if replica.memberships.current_index > replica.commit_index or replica.commit_index < role.term_start:
+        return
+    if membership.is_joint:
+        _append(replica, role, Membership(membership.voters))
+    elif membership.target:
+        _drive_catch_up(replica, role, membership)
+    else:
+        replica.out.changed.extend(role.change_refs)
+        role.change_refs.clear()
+        if not membership.is_voter(replica.me):
+            replica.fact(f"steps down from term {replica.current_term}: no longer a member")
+            heir = election.best_successor(replica, role)
+            if heir is not None:
+                replica.send_now(TimeoutNow(replica.me, heir, replica.current_term))
+            replica.become_follower(None)
+
+
+def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> None:
+    states = [_catch_up_of(replica, role, learner) for learner in membership.learners]
+    if all(state.is_done for state in states):
+        _append(replica, role, Membership(membership.target, outgoing=membership.voters))
+    elif any(
+        replica.now - state.progressed_ms >= replica.settings.catch_up_ms for state in states if not state.is_done
+    ):
+        replica.fact("gives up a membership change: a learner makes no progress")
+        _append(replica, role, Membership(membership.voters))
+        for ref in role.change_refs:
+            replica.refuse(ref, Refusal.CATCH_UP_TIMEOUT)
+        role.change_refs.clear()
+
+
+def _catch_up_of(replica: Replica, role: Leader, learner: Member) -> CatchUp:
+    state = role.catch_up.get(learner)
+    if state is None:
+        state = CatchUp(goal=replica.log.last_index, began_ms=replica.now, progressed_ms=replica.now)
+        role.catch_up[learner] = state
+    return state
+
+
+def learner_progressed(replica: Replica, role: Leader, member: Member) -> None:
+    """A learner acknowledged more: it has caught up when a round took it no longer than an election timeout (§4.2.1)."""
+    membership = replica.membership
+    if membership is None or member not in membership.learners:
+        return
+    state, progress = _catch_up_of(replica, role, member), role.progress[member]
+    if progress.match_index > state.match_index:
+        state.match_index, state.progressed_ms = progress.match_index, replica.now
+    if progress.match_index >= state.goal and progress.state is ProgressState.REPLICATE:
+        if replica.now - state.began_ms <= replica.settings.election_timeout_ms:
+            state.is_done = True
+        state.goal, state.began_ms = replica.log.last_index, replica.now
+
+
+def _append(replica: Replica, role: Leader, membership: Membership) -> None:
+    """A configuration takes effect here, when it is appended, not when it is committed (§4.1, BM-032)."""
+    index = replica.log.last_index + 1
+    time = replication.leader_time(replica, role)
+    payload = encode_membership(membership)
+    replica.append(Batch(index, 1, replica.current_term, time, 0, Kind.CONFIGURATION, payload))
+    replica.memberships.append(index, membership)
+    replica.fact(f"configuration {index}: {describe(membership)}")
+    members = [member for member in membership.everyone() if member != replica.me]
+    role.progress = {
+        member: role.progress.get(member) or Progress(replica.log.last_index, replica.now) for member in members
+    }
+    role.catch_up = {member: state for member, state in role.catch_up.items() if member in membership.learners}
+    replication.broadcast_append(replica, role)
+
+
+def describe(membership: Membership) -> str:
+    """One line for logs and goldens."""
+    parts = [f"voters {_names(membership.voters)}"]
+    for label, members in (
+        ("outgoing", membership.outgoing),
+        ("learners", membership.learners),
+        ("target", membership.target),
+    ):
+        if members:
+            parts.append(f"{label} {_names(members)}")
+    return ", ".join(parts)
+
+
+def _names(members: tuple[Member, ...]) -> str:
+    return " ".join(str(member) for member in members)

@@ -1,0 +1,109 @@
+"""Every bound of the system: its value, the reason, and how the bounds relate. `check()` proves the relations.
+
+A bound that a user may want to move is a key of `config`; what stands here follows from the protocol or from measurement.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zraft.errors import ConfigError
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+MAX_TERM: Final = 1 << 62
+"""Terms and indexes above this come from nobody honest; 64-bit arithmetic on disk stays far from its edge."""
+
+MAX_COMMAND_BYTES: Final = 1 * MIB
+"""Default of `max_command_size`: what one command may weigh. etcd's request cap is 1.5 MiB."""
+
+MAX_COMMAND_BYTES_CEILING: Final = 64 * MIB
+"""What `max_command_size` may be raised to: a frame must hold one command and stay allocatable."""
+
+MAX_NESTING: Final = 64
+"""How deep a command may be nested: far from the interpreter's recursion limit, which a decoder would hit."""
+
+BATCH_BYTES: Final = 256 * KIB
+"""Payload at which a turn's proposals are cut into a further batch, so that an AppendEntries need not be split."""
+
+BATCH_ENTRIES: Final = 4096
+"""Entries at which a batch is cut: apply works in slices, and a batch is the unit that it may not leave half done."""
+
+APPEND_BYTES: Final = 256 * KIB
+"""What one AppendEntries carries at most, beyond its first batch, which always goes (BM-112)."""
+
+WINDOW_MESSAGES: Final = 4
+"""AppendEntries under way to one follower. Deep pipelines destroy batching: what waits here leaves as one message."""
+
+WINDOW_BYTES: Final = 2 * MIB
+"""Bytes under way to one follower; counted in bytes too because messages differ by a factor of thousands (BM-111)."""
+
+UNCOMMITTED_BYTES: Final = 64 * MIB
+"""Payload that a leader holds uncommitted before it answers `Overloaded` (BM-111): about a second of full speed."""
+
+LOG_CACHE_BYTES: Final = 64 * MIB
+"""Batches of one log that stay in memory for slow followers; older ones are read from the journal."""
+
+LOAD_BYTES: Final = 1 * MIB
+"""What one read of older batches brings at most."""
+
+FRAME_BYTES_HANDSHAKE: Final = 4 * KIB
+"""No frame may be larger before the handshake is done: strangers make us allocate nothing."""
+
+FRAME_BYTES: Final = 8 * MIB
+"""No frame may be larger after it. Must hold an AppendEntries with one command of the largest default size."""
+
+FRAME_TARGET_BYTES: Final = 256 * KIB
+"""A turn's messages to one connection are cut into frames of about this size: what is urgent waits behind one at most."""
+
+ITEMS_PER_FRAME: Final = 4096
+"""Messages in one frame: a frame of the smallest ones must not become hundreds of megabytes of objects (BM-113)."""
+
+LINK_BYTES: Final = 16 * MIB
+"""What waits to be sent on one connection; beyond it peer traffic is dropped and clients are told `Overloaded`."""
+
+HANDSHAKE_MS: Final = 5000
+"""A connection that has not said who it is by then is closed (slowloris)."""
+
+UNAUTHENTICATED_CONNECTIONS: Final = 128
+"""Connections within their handshake; one more closes the oldest of them, which is the one that stalls."""
+
+CLIENT_CONNECTIONS: Final = 4096
+"""Connections of clients; one more is refused, so that files and peers keep their descriptors (BM-115)."""
+
+PEER_CONNECTIONS: Final = 256
+"""Connections of other nodes: one each, so this is also how many nodes may talk to one."""
+
+REDIAL_MIN_MS: Final = 50
+REDIAL_MAX_MS: Final = 2000
+"""Pauses between attempts to reach a node: doubled from the first to the second, each shortened by chance to a half."""
+
+CATCH_UP_ROUNDS: Final = 10
+"""Rounds in which a learner must catch up (§4.2.1)."""
+
+PEERS_PER_GROUP: Final = 31
+"""Members of one configuration: a majority of more is slower and no safer."""
+
+SIMULATED_NODES: Final = 9
+"""Nodes of one simulated cluster."""
+
+MIN_SEGMENT_BYTES: Final = 4 * KIB
+"""Smallest journal segment; production uses megabytes, simulation the smallest to meet every seam."""
+
+
+def check() -> None:
+    """Raises `ConfigError` with every relation between the bounds that does not hold."""
+    relations = {
+        "APPEND_BYTES >= BATCH_BYTES": APPEND_BYTES >= BATCH_BYTES,
+        "WINDOW_BYTES >= APPEND_BYTES": WINDOW_BYTES >= APPEND_BYTES,
+        "FRAME_BYTES >= APPEND_BYTES + MAX_COMMAND_BYTES": FRAME_BYTES >= APPEND_BYTES + MAX_COMMAND_BYTES + 64 * KIB,
+        "FRAME_BYTES_HANDSHAKE < FRAME_BYTES": FRAME_BYTES_HANDSHAKE < FRAME_BYTES,
+        "FRAME_BYTES >= FRAME_TARGET_BYTES + MAX_COMMAND_BYTES": FRAME_BYTES >= FRAME_TARGET_BYTES + MAX_COMMAND_BYTES,
+        "LINK_BYTES >= FRAME_BYTES": LINK_BYTES >= FRAME_BYTES,
+        "REDIAL_MIN_MS <= REDIAL_MAX_MS": REDIAL_MIN_MS <= REDIAL_MAX_MS,
+        "UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES": UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES,
+    }
+    broken = [relation for relation, holds in relations.items() if not holds]
+    if broken:
+        raise ConfigError([f"limit does not hold: {relation}" for relation in broken])

@@ -1,0 +1,13 @@
+"""The simulation kit: the pure rooms over a simulated clock, network and disk, all chance from one seed.
+
+One seed, one run, bit for bit: on every supported interpreter, whatever the hash seed. A run breaks nodes, disks, links
+and clocks, and checks after every event what Raft promises; it ends healed, and then everything must be equal. The
+files, bottom to top:
+
+    chance          draws from a seed
+    scheduler       virtual time, clocks, pauses
+    network, disk   the ports, with everything that goes wrong in the world
+    history         what clients saw;  linearizability  whether that was right
+    checks/         one property a file
+    cluster         nodes, clients and faults together;  run  one seed, many seeds
+"""

@@ -1,0 +1,52 @@
+"""What was durable is there after every crash, and nothing comes back from the dead.
+
+Formulas, when a replica starts again on its disk: D1 its log holds every batch that was reported durable and not
+truncated since, D2 it is contiguous, its batches were once in its log, and none is beyond what its last life had; D3
+its term is not below the durable one, and the vote of that term is the durable one. Source: §3.8; BM-001, BM-002,
+BM-027, BM-034. The same is asked, now and then, of the image that a power loss at this very moment would leave.
+"""
+
+from __future__ import annotations
+
+from zraft.core.recovered import Recovered
+from zraft.sim.checks.ghost import GhostNode, Ledger, Mark, Trail, Violation
+from zraft.types import Index
+
+
+def check_recovered(ledger: Ledger, node: GhostNode, recovered: Recovered) -> Trail:
+    """What recovery found, against the ghost of the disk. Returns it as the trail of the new life's log."""
+    state, found = node.disk_state, recovered.hard_state
+    if found.term < state.term or (found.term == state.term and state.voted_for not in (None, found.voted_for)):
+        raise Violation("durability D3", f"{node.me} comes back with {found}, durable was {state}")
+    trail = _trail(ledger, node, recovered)
+    durable = node.disk.end
+    if durable.last and not _holds(trail, durable) and not _was_truncated(node, durable.last):
+        raise Violation("durability D1", f"{node.me} comes back with {trail.end}, durable was {durable}")
+    if trail.end.last and found.term < trail.end.term:
+        raise Violation("durability D3", f"{node.me} comes back in term {found.term} with {trail.end}")
+    return trail
+
+
+def _trail(ledger: Ledger, node: GhostNode, recovered: Recovered) -> Trail:
+    trail, mark = Trail(), recovered.mark
+    if mark.index:
+        committed = ledger.committed.at(mark.index)
+        if committed is None or committed.term != mark.term:
+            raise Violation("durability D2", f"{node.me} has a snapshot at {mark}, committed is {committed}")
+        trail.become(ledger.committed, mark.index)
+    for last, term in zip(recovered.lasts, recovered.terms, strict=True):
+        known = ledger.known.get((last, term))
+        if known is None:
+            raise Violation("durability D2", f"{node.me} comes back with ({last}, {term}), which was in no log")
+        trail.append(known)
+    return trail
+
+
+def _holds(trail: Trail, mark: Mark) -> bool:
+    found = trail.at(mark.last)
+    return found is not None and found.digest == mark.digest
+
+
+def _was_truncated(node: GhostNode, index: Index) -> bool:
+    """A save that was under way truncated or reset it: either state of the disk is right."""
+    return any((save.truncate_from and save.truncate_from <= index) or save.reset_to is not None for save in node.saves)

@@ -1,0 +1,112 @@
+"""All checks of one group together, in the order in which they have to run."""
+
+from __future__ import annotations
+
+from zraft.core.events import Event, Saved
+from zraft.core.messages import Message
+from zraft.core.output import Output
+from zraft.core.recovered import Recovered
+from zraft.core.replica import Replica
+from zraft.sim.checks import (
+    commit_validity,
+    durability,
+    election_safety,
+    leader_append_only,
+    leader_completeness,
+    log_matching,
+    membership,
+    monotonic,
+    progress,
+    state_machine_safety,
+    wire_messages,
+)
+from zraft.sim.checks.effects_order import EffectsOrder
+from zraft.sim.checks.ghost import GhostNode, GhostSave, Ledger, Step
+from zraft.sim.checks.state_machine_safety import States
+from zraft.sim.checks.votes import Votes
+from zraft.types import Index, Member
+
+
+class Checks:
+    """Told of every start, step, sent message and end of a life. Raises `Violation`."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._votes = Votes()
+        self._states = States()
+        self._orders: dict[Member, EffectsOrder] = {}
+        self.steps = 0
+
+    def started(self, replica: Replica, recovered: Recovered) -> None:
+        """A life begins with what recovery found."""
+        node = self.ledger.node(replica.me)
+        trail = durability.check_recovered(self.ledger, node, recovered)
+        node.start_life()
+        node.log = trail
+        node.disk.become(trail, trail.end.last)
+        node.disk_state = recovered.hard_state
+        node.commit_index = recovered.mark.index
+        node.term, node.voted_for = recovered.hard_state.term, recovered.hard_state.voted_for
+        self._orders.setdefault(replica.me, EffectsOrder()).restart()
+
+    def stopped(self, member: Member) -> None:
+        """Its life is over; its disk stays."""
+        self.ledger.node(member).is_up = False
+
+    def imaged(self, member: Member, recovered: Recovered) -> None:
+        """`recovered` is what a power loss at this moment would leave at least."""
+        durability.check_recovered(self.ledger, self.ledger.node(member), recovered)
+
+    def stepped(self, replica: Replica, event: Event, out: Output) -> None:
+        """`replica` took a step."""
+        self.steps += 1
+        node = self.ledger.nodes[replica.me]
+        if type(event) is Saved:
+            node.saved(event.number, self.ledger)
+        step = Step(self.ledger, node, replica, event, out)
+        leader_append_only.check(step)
+        monotonic.check(step)
+        if out.save:
+            log_matching.follow_log(step)
+            self._issue(node, out, step)
+        if replica.voted_for != node.voted_for or replica.current_term != node.term:
+            self._votes.check_candidate(step)
+        election_safety.check_leader(step)
+        if out.role_change is not None:
+            leader_completeness.check(step)
+            membership.check_new_leader(step)
+        membership.check(step)
+        if replica.commit_index > node.commit_index:
+            commit_validity.check(step)
+            state_machine_safety.check(step)
+        if node.is_leader or out.role_change is not None:
+            progress.check(step)
+        if out.send_now or out.send_after_save:
+            wire_messages.check(step)
+            self._votes.check(step)
+            self._orders[replica.me].check_made(step)
+        self._remember(node, replica)
+
+    def sent(self, message: Message) -> None:
+        """A message leaves its sender's node."""
+        node = self.ledger.nodes[message.sender]
+        self._orders[message.sender].check_sent(node, message)
+        election_safety.check_message(self.ledger, message)
+
+    def applied(self, member: Member, index: Index, digest: object) -> None:
+        """The machine of `member` is at `index`."""
+        self._states.check(self.ledger, member, index, digest)
+
+    def _issue(self, node: GhostNode, out: Output, step: Step) -> None:
+        node.issued = out.save
+        node.saves.append(GhostSave(out.save, out.hard_state, out.truncate_from, out.reset_to, step.appended))
+
+    def _remember(self, node: GhostNode, replica: Replica) -> None:
+        node.term, node.voted_for = replica.current_term, replica.voted_for
+        node.commit_index = replica.commit_index
+        leads = replica.leader == replica.me
+        if leads and node.leading != node.term:
+            node.leading = node.term
+        elif not leads and node.is_leader:
+            node.matches.clear()
+        node.is_leader = leads

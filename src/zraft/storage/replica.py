@@ -1,0 +1,65 @@
+"""What the store keeps for each replica besides its log, and what recovery hands back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zraft.core.entries import Batch, HardState, SnapshotMark
+from zraft.core.recovered import Recovered
+from zraft.errors import CorruptData
+from zraft.types import GroupId, Index
+
+
+class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The identity of one replica, durable together with its hard state from its birth on.
+
+    `name` is the peer's name on this node, unique there; `group` the group it belongs to; `incarnation` the 64-bit
+    number drawn at birth; `backend` the name its machine was made with.
+    """
+
+    name: str
+    group: GroupId
+    incarnation: int
+    backend: str
+
+
+class RecoveredReplica(msgspec.Struct, frozen=True):
+    """One replica as found at start. `fault` set: it must not run; `recovered` is then what could be read, if anything."""
+
+    meta: ReplicaMeta
+    recovered: Recovered
+    fault: CorruptData | None = None
+
+
+class Save(msgspec.Struct, frozen=True, gc=False):
+    """One numbered save of one replica: the first four fields of the core's Output, carried out in this order."""
+
+    name: str
+    number: int
+    hard_state: HardState | None = None
+    truncate_from: Index = 0
+    reset_to: SnapshotMark | None = None
+    append: tuple[Batch, ...] = ()
+
+
+class SaveDone(msgspec.Struct, frozen=True, gc=False):
+    """Every save of `name` up to `number` is durable."""
+
+    name: str
+    number: int
+
+
+class LoadDone(msgspec.Struct, frozen=True, gc=False):
+    """The batches that `Store.load` asked for under `token`: contiguous, possibly none where they are gone."""
+
+    name: str
+    token: int
+    batches: tuple[Batch, ...]
+
+
+class LoadFailed(msgspec.Struct, frozen=True, gc=False):
+    """What was read for `token` does not match its checksum: the replica must stop (D5)."""
+
+    name: str
+    token: int
+    error: CorruptData

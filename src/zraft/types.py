@@ -1,0 +1,97 @@
+"""The names that every room shares: peers, members, terms, indexes, and the values that travel.
+
+Relies on nothing but `errors`. Guarantees that a `PeerId` which exists is well formed, also when it came from the wire.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NewType, TypeAlias
+
+import msgspec
+
+from zraft.errors import UsageError
+
+Term: TypeAlias = int
+"""A term of Raft (§3.3). 0 before the first election; only grows."""
+
+Index: TypeAlias = int
+"""A position in the log. The first entry has index 1; 0 means "before the log"."""
+
+GroupId = NewType("GroupId", bytes)
+"""128 random bits that `create` draws once for a group; every message of the group carries them."""
+
+Millis: TypeAlias = int
+"""Milliseconds: of the local monotonic clock (names end in `_ms`), or of a group's replicated time (`time`)."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_NODE: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253}):[0-9]{1,5}")
+
+
+class PeerId(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """One replica of one group: `name` is its name on its node, `node` the node's `host:port`.
+
+    Hashable and ordered. `str()` gives `"name@host:port"`, which `parse` reads back. Raises `UsageError` (a ValueError)
+    where name or node is malformed: 1 to 64 characters of `[A-Za-z0-9_.-]` that begin with a letter, digit or `_`.
+    """
+
+    name: str
+    node: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise UsageError(f"not a peer name: {self.name!r} (letters, digits, '_', '.', '-'; at most 64)")
+        if not _NODE.fullmatch(self.node) or int(self.node.rpartition(":")[2]) > 65535:
+            raise UsageError(f"not a node address: {self.node!r} (host:port)")
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.node}"
+
+    @classmethod
+    def parse(cls, text: str) -> PeerId:
+        """The peer that `str()` wrote as `text`, for example `"test1@127.0.0.1:7101"`. Raises `UsageError`."""
+        name, at, node = text.partition("@")
+        if not at:
+            raise UsageError(f"not a peer: {text!r} (write name@host:port)")
+        return cls(name, node)
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """A peer together with the life that counts: a configuration names members, never bare peers.
+
+    `incarnation` is the 64-bit number that the replica drew when its data was born. A peer that lost its disk draws a
+    new one, so it is never taken for the replica that had cast votes and acknowledged entries.
+    """
+
+    peer: PeerId
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.peer.name}@{self.peer.node}#{self.incarnation & 0xFFFF:04x}"
+
+
+class NotFound:
+    """The type of `NOT_FOUND`; has one instance, which is false."""
+
+    _only: NotFound | None = None
+
+    def __new__(cls) -> NotFound:
+        if cls._only is None:
+            cls._only = super().__new__(cls)
+        return cls._only
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "NOT_FOUND"
+
+    def __reduce__(self) -> str:
+        return "NOT_FOUND"
+
+
+NOT_FOUND: Final = NotFound()
+"""What a query answers for a key that does not exist. Falsy; the same object after the wire."""
+
+Value: TypeAlias = Any
+"""A user's command, query or result: whatever MessagePack carries, see `wire.values`."""

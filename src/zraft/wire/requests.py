@@ -1,0 +1,225 @@
+"""What clients ask of a node and what it answers: many in one frame, each with the number that its asker gave it.
+
+A REQUESTS frame carries an array of requests, a REPLIES frame an array of replies, each as many as one turn brought.
+A request is the array of its fields behind the number of its type. `id` is the client's own, unique among its
+unanswered requests on this connection, and comes back in exactly one reply.
+
+`peer` names a replica of the node that is asked. Whether it exists there is the node's answer (`PeerUnavailable`), not
+a matter of form; only where a name is about to be given (`StartPeer`) is its form checked. Commands, queries and values
+stay encoded: whoever takes a command from a stranger calls `values.check_command` on it before the log sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+
+from zraft.errors import ProtocolError
+from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP
+from zraft.types import GroupId, Member, PeerId
+from zraft.wire.failures import Failed
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Index = Annotated[int, msgspec.Meta(ge=0, le=MAX_TERM)]
+_Name = Annotated[str, msgspec.Meta(max_length=64)]
+_NewName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
+_Group = Annotated[GroupId, msgspec.Meta(min_length=16, max_length=16)]
+_Members = Annotated[list[Member], msgspec.Meta(min_length=1, max_length=PEERS_PER_GROUP)]
+_Peers = Annotated[list[PeerId], msgspec.Meta(min_length=1, max_length=PEERS_PER_GROUP)]
+
+NIL: Final = msgspec.Raw(b"\xc0")
+"""The encoded None: the value of a result that has none to tell."""
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Run `command` once it is committed. Answered by `Result` with the index of its entry."""
+
+    id: _Number
+    peer: _Name
+    command: msgspec.Raw
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Linearizable, or, with `local`, this replica's state once it has applied `min_index`. Answered by `Result`."""
+
+    id: _Number
+    peer: _Name
+    query: msgspec.Raw
+    local: bool = False
+    min_index: _Index = 0
+
+
+class Stat(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Answered by `Status`."""
+
+    id: _Number
+    peer: _Name
+
+
+class GetConf(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The stable and committed configuration, from the leader. Answered by `Conf`."""
+
+    id: _Number
+    peer: _Name
+
+
+class ListPeers(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Answered by `Peers`."""
+
+    id: _Number
+
+
+class StartPeer(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Make an empty replica of `group`. Answered by `Started`; `CreateError` where the name is taken or no such backend.
+
+    Asked again for the same name, group and backend while the replica is still blank, it answers the same.
+    """
+
+    id: _Number
+    name: _NewName
+    group: _Group
+    backend: _Name
+
+
+class Bootstrap(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The blank replica becomes the first member of its group, whose voters are `members`. Answered by `Result`."""
+
+    id: _Number
+    name: _Name
+    members: _Members
+
+
+class ChangeMembership(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Make `new_members` the voters, where the voters are `old_peers`. Answered by `Result` when it is done."""
+
+    id: _Number
+    peer: _Name
+    new_members: _Members
+    old_peers: _Peers
+
+
+class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Hand leadership to `to`. Answered by `Result` when it leads."""
+
+    id: _Number
+    peer: _Name
+    to: PeerId
+
+
+class RemovePeer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Delete the replica with its data, where it belongs to `group` and to no configuration. Answered by `Result`."""
+
+    id: _Number
+    name: _Name
+    group: _Group
+
+
+Request: TypeAlias = (
+    Write | Query | Stat | GetConf | ListPeers | StartPeer | Bootstrap | ChangeMembership | Transfer | RemovePeer
+)
+
+
+class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
+    """One replica as it sees itself. `leader` is None while none is known; `fault` says why a failed one is down."""
+
+    id: PeerId
+    role: str
+    """"loading" "blank" "follower" "candidate" "leader" "learner" or "failed"."""
+    term: int = 0
+    leader: PeerId | None = None
+    first_index: int = 0
+    last_index: int = 0
+    last_term: int = 0
+    commit_index: int = 0
+    last_applied: int = 0
+    snapshot_index: int = 0
+    snapshot_term: int = 0
+    conf_index: int = 0
+    peers: tuple[PeerId, ...] = ()
+    sessions: int = 0
+    watchers: int = 0
+    ephemerals: int = 0
+    backend: str = ""
+    fault: str | None = None
+
+
+class PeerEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One replica of a node: who it is, and its role as in `PeerStatus`."""
+
+    member: Member
+    group: GroupId
+    backend: str
+    role: str
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """It is done. `index`: the entry that did it, or the state that was read; 0 where there is none."""
+
+    id: _Number
+    index: _Index
+    value: msgspec.Raw = NIL
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    id: _Number
+    status: PeerStatus
+
+
+class Conf(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """The configuration appended at `index`, and what one needs to know to start further replicas of the group."""
+
+    id: _Number
+    group: _Group
+    backend: str
+    leader: PeerId
+    index: _Index
+    members: tuple[Member, ...]
+    learners: tuple[Member, ...] = ()
+
+
+class Peers(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    id: _Number
+    peers: tuple[PeerEntry, ...]
+
+
+class Started(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """The replica exists, and its data was born as this member."""
+
+    id: _Number
+    member: Member
+
+
+Reply: TypeAlias = Result | Failed | Status | Conf | Peers | Started
+
+_Requests = Annotated[list[Request], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]
+_Replies = Annotated[list[Reply], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_REQUESTS: Final[msgspec.msgpack.Decoder[list[Request]]] = msgspec.msgpack.Decoder(_Requests)
+_REPLIES: Final[msgspec.msgpack.Decoder[list[Reply]]] = msgspec.msgpack.Decoder(_Replies)
+
+
+def encode_item(item: Request | Reply) -> bytes:
+    """One request or reply; `frames.array_of` makes the payload of a frame."""
+    return _ENCODER.encode(item)
+
+
+def decode_requests(payload: bytes) -> list[Request]:
+    """What a REQUESTS frame carries. Raises `ProtocolError`. The commands within are only known to end where they end."""
+    try:
+        return _REQUESTS.decode(payload)
+    except RecursionError:
+        raise ProtocolError("not requests: nested too deep") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ProtocolError(f"not requests: {error}") from error
+
+
+def decode_replies(payload: bytes) -> list[Reply]:
+    """What a REPLIES frame carries. Raises `ProtocolError`."""
+    try:
+        return _REPLIES.decode(payload)
+    except RecursionError:
+        raise ProtocolError("not replies: nested too deep") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ProtocolError(f"not replies: {error}") from error

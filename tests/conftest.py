@@ -1,0 +1,60 @@
+"""What all suites share: the options of this project, and hypothesis without chance."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from tests.house.suites import check_every_suite_ran
+
+# Every run draws the same examples; ZRAFT_HYPOTHESIS=soak searches further, by chance.
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=100, print_blob=True)
+settings.register_profile("soak", deadline=None, max_examples=5000, print_blob=True)
+settings.load_profile(os.environ.get("ZRAFT_HYPOTHESIS", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of this project."""
+    group = parser.getgroup("zraft")
+    group.addoption("--rewrite", action="store_true", help="write golden files anew instead of comparing with them")
+    group.addoption("--every-suite-runs", action="store_true", help="fail where a folder given here runs no test")
+
+
+@pytest.fixture
+def rewrite(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--rewrite"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Counts what runs, in the process that reports it."""
+    if config.getoption("--every-suite-runs") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(EverySuiteRuns())
+
+
+class EverySuiteRuns:
+    """Turns a green run red where a given folder ran no test; skipped tests did not run."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.missing: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notes a test that really ran."""
+        if report.when == "call" and not report.skipped:
+            self.ran.append(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Compares what ran with what was asked for."""
+        folders = [argument for argument in session.config.args if os.path.isdir(argument)]
+        self.missing = check_every_suite_ran(folders, self.ran)
+        if self.missing and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Says which folder was empty."""
+        for line in self.missing:
+            terminalreporter.write_line(f"FAILED {line}", red=True)

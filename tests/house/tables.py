@@ -1,0 +1,107 @@
+"""The rules of the house as data: layers, bans, sizes, floors and their few, reasoned exceptions.
+
+Every other file here is the mechanism. To change a rule, change its row; an exception names its reason, and one that
+is no longer needed fails the tests, so that the tables describe the code that is there.
+Paths are relative to the repository and written with `/`; a function is named `path::Class.method`.
+"""
+
+from __future__ import annotations
+
+# Modules that hold only names and values. Everybody may import them, they import only each other.
+SHARED = frozenset({"types", "errors", "limits", "config", "values"})
+
+# From bottom to top: what a room may import of zraft besides itself and SHARED. "*" is everything.
+LAYERS: dict[str, frozenset[str]] = {
+    "core": frozenset(),
+    "wire": frozenset({"core"}),
+    "machine": frozenset({"wire"}),
+    "session": frozenset({"machine", "wire"}),
+    "storage": frozenset({"core", "wire"}),
+    "peer": frozenset({"core", "wire", "machine", "session", "storage"}),
+    "transport": frozenset({"wire"}),
+    "node": frozenset({"core", "wire", "machine", "session", "storage", "peer", "transport"}),
+    "client": frozenset({"wire", "transport"}),
+    "sim": frozenset({"core", "wire", "machine", "session", "storage", "peer"}),
+    "app": frozenset({"*"}),
+    # Doors for users: single modules that gather names of the rooms.
+    "__init__": frozenset({"*"}),
+    "__main__": frozenset({"*"}),
+    "blocking": frozenset({"*"}),
+    "testing": frozenset({"*"}),
+    "table": frozenset({"machine"}),
+}
+
+# Libraries from outside, and the rooms that may use them ("*": all). What is not listed is not a dependency.
+LIBRARIES: dict[str, frozenset[str]] = {
+    "msgspec": frozenset({"*"}),
+    "google_crc32c": frozenset({"*"}),
+    "sortedcontainers": frozenset({"*"}),
+    "uvloop": frozenset({"app", "blocking"}),
+    "click": frozenset({"app"}),
+}
+
+# Rooms that decide and never touch the world: what runs here runs in the simulator byte for byte as in production.
+PURE_ROOMS = frozenset({"core", "wire", "machine", "session", "storage", "peer", "sim"})
+
+# Clocks, chance, threads, files, sockets: the world.
+IMPURE_MODULES = frozenset(
+    "asyncio concurrent io logging multiprocessing os pathlib queue random secrets select selectors shutil signal "
+    "socket ssl subprocess tempfile threading time uuid uvloop".split()
+)
+
+# Builtins that reach the world, or whose answer differs between two runs of one seed.
+IMPURE_BUILTINS = frozenset({"hash", "id", "input", "open", "print"})
+
+# (path, module or builtin) -> reason. Only for sim, whose command-line entry has to meet the world somewhere.
+PURITY_EXCEPTIONS: dict[tuple[str, str], str] = {}
+
+# Code from data: refused everywhere in src. A remote party can never make a node import or run anything.
+DYNAMIC_MODULES = frozenset({"code", "dill", "imp", "importlib", "marshal", "pickle", "runpy", "shelve", "yaml"})
+DYNAMIC_BUILTINS = frozenset({"__import__", "compile", "eval", "exec"})
+
+# (folder, module) -> reason.
+DYNAMIC_EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("src/zraft/node/", "importlib.metadata"): "backends that the operator installed, by entry point and by local name",
+    ("src/zraft/app/", "importlib.metadata"): "the version that --version prints",
+    ("src/zraft/app/", "importlib.resources"): "the dashboard's own files: data, never code",
+}
+
+# path::function -> reason. A broad except stands only at a boundary that ends a task, a peer or a connection.
+BROAD_EXCEPTS: dict[str, str] = {}
+
+FILE_LINES = 600
+FUNCTION_LINES = 70
+HOT_LOOP_LINES = 120
+HOT_LOOPS_AT_MOST = 5
+
+# path::function -> reason: loops in which a call per item costs more than the length costs the reader.
+HOT_LOOPS: dict[str, str] = {}
+
+# A room without a noun is no room.
+REFUSED_NAMES = frozenset({"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"})
+
+# Percent of lines and branches that the suites together must reach, per room; ELSEWHERE for every other.
+COVERAGE_FLOORS: dict[str, float] = dict.fromkeys(("core", "wire", "machine", "session", "storage", "peer"), 95.0)
+COVERAGE_ELSEWHERE = 85.0
+
+# Never in a file of the project: hosts of package indexes (a mirror may stand in for them), paths of one machine, and
+# notes that a reader of the project does not have. Written in two parts, so that this file does not contain them.
+FORBIDDEN_WORDS = tuple(
+    first + second
+    for first, second in (
+        ("pypi", ".org"),
+        ("pythonhosted", ".org"),
+        ("npmjs", ".org"),
+        ("crates", ".io"),
+        ("proxy.golang", ".org"),
+        ("deb.debian", ".org"),
+        ("/wo", "rk/"),
+        ("/ro", "ot/"),
+        ("../sha", "red"),
+        ("DESIGN", ".md"),
+        ("STYLE", ".md"),
+        ("API", ".md"),
+        ("thesis-rules", ".md"),
+        ("bug-museum", ".md"),
+    )
+)
