@@ -75,6 +75,9 @@ CLIENT_CONNECTIONS: Final = 4096
 PEER_CONNECTIONS: Final = 256
 """Connections of other nodes: one each, so this is also how many nodes may talk to one."""
 
+STALLED_MS: Final = 15_000
+"""A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
+
 REDIAL_MIN_MS: Final = 50
 REDIAL_MAX_MS: Final = 2000
 """Pauses between attempts to reach a node: doubled from the first to the second, each shortened by chance to a half."""
@@ -90,6 +93,18 @@ SIMULATED_NODES: Final = 9
 
 MIN_SEGMENT_BYTES: Final = 4 * KIB
 """Smallest journal segment; production uses megabytes, simulation the smallest to meet every seam."""
+
+JOURNAL_SLICE_BYTES: Final = 1 * MIB
+"""How much of the next journal segment is prepared in one go: a save that arrives meanwhile waits for no more."""
+
+JOURNAL_COPY_BYTES: Final = 256 * KIB
+"""How much of an old segment is copied forward in one go, for the same reason."""
+
+JOURNAL_SLACK_SEGMENTS: Final = 4
+"""Segments of dead records that may lie about before live ones are copied away from among them."""
+
+READ_GAP_BYTES: Final = 16 * KIB
+"""Records of one log that lie closer together in the journal are read with what is between them, in one go."""
 
 
 def check() -> None:

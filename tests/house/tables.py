@@ -8,7 +8,7 @@ Paths are relative to the repository and written with `/`; a function is named `
 from __future__ import annotations
 
 # Modules that hold only names and values. Everybody may import them, they import only each other.
-SHARED = frozenset({"types", "errors", "limits", "config", "values"})
+SHARED = frozenset({"types", "errors", "limits"})
 
 # From bottom to top: what a room may import of zraft besides itself and SHARED. "*" is everything.
 LAYERS: dict[str, frozenset[str]] = {
@@ -19,7 +19,8 @@ LAYERS: dict[str, frozenset[str]] = {
     "storage": frozenset({"core", "wire"}),
     "peer": frozenset({"core", "wire", "machine", "session", "storage"}),
     "transport": frozenset({"wire"}),
-    "node": frozenset({"core", "wire", "machine", "session", "storage", "peer", "transport"}),
+    "config": frozenset({"core"}),
+    "node": frozenset({"config", "core", "wire", "machine", "session", "storage", "peer", "transport"}),
     "client": frozenset({"wire", "transport"}),
     "sim": frozenset({"core", "wire", "machine", "session", "storage", "peer"}),
     "app": frozenset({"*"}),

@@ -205,7 +205,7 @@ class Backend(ABC):
         return ()
 
     def due(self) -> Millis | None:
-        """The replicated time at which `advance` has something to do; None: nothing is waiting. Depends on state only."""
+        """The replicated time at which `advance` has something to do, from the state alone; None: nothing is due."""
         return None
 
     def advance(self, ctx: Context) -> Iterable[Any]:
@@ -223,7 +223,7 @@ class Backend(ABC):
         """The last captured snapshot was given up."""
 
     def install_snapshot(self, directory: Directory) -> None:
-        """Fills this fresh instance from a snapshot; runs in a worker thread, the instance is in use only afterwards."""
+        """Fills this fresh instance from a snapshot, in a worker thread; it is put to use afterwards."""
         raise NotImplementedError(f"{type(self).__name__} has no install_snapshot()")
 
     def digest(self) -> int | None:

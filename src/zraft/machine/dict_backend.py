@@ -93,7 +93,7 @@ class DictBackend(Backend):
                 del self._owned[session]
 
     def snapshot(self) -> SnapshotWriter:
-        """Copies the two tables (20 to 35 ms for a million keys); values are shared, since nothing changes one in place."""
+        """Copies the two tables, 20 to 35 ms for a million keys; values are shared: nothing changes one in place."""
         data, owner = self._data.copy(), self._owner.copy()
 
         def write(directory: Directory) -> None:
@@ -137,7 +137,9 @@ class DictBackend(Backend):
         """
         return sum(_digest(pair) for pair in _pairs(self._data, self._owner)) & ((1 << 64) - 1)
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many keys there are."""
         return len(self._data)
 
 

@@ -27,12 +27,11 @@ class Backends:
     def __init__(self, given: Mapping[str, type[Backend]] | None = None) -> None:
         self._classes: dict[str, type[Backend]] = dict(_BUILT_IN)
         for name, backend in (given or {}).items():
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
+            if not _NAME.fullmatch(name):
                 raise UsageError(f"not a backend name: {name!r} (letters, digits, '_', '.', '-'; at most 64)")
             if name in _BUILT_IN:
                 raise UsageError(f"backend {name!r} is built in and cannot be replaced")
-            if not (isinstance(backend, type) and issubclass(backend, Backend)):
-                raise UsageError(f"backend {name!r} is not a subclass of zraft.Backend: {backend!r}")
+            _check_class(name, backend)
             self._classes[name] = backend
 
     def __contains__(self, name: str) -> bool:
@@ -55,3 +54,8 @@ class Backends:
         if found is None:
             raise UsageError(f"unknown backend {name!r}; this node knows {', '.join(self.names())}")
         return found
+
+
+def _check_class(name: str, backend: object) -> None:
+    if not (isinstance(backend, type) and issubclass(backend, Backend)):
+        raise UsageError(f"backend {name!r} is not a subclass of zraft.Backend: {backend!r}")

@@ -13,7 +13,7 @@ to skip what one does not understand is to diverge (BM-117).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 

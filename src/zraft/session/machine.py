@@ -1,49 +1,40 @@
 """One replica's state machine: committed batches in, outcomes out, each entry once and in order.
 
 Guarantees that the state after index i depends on nothing but the entries up to i (BM-119), that an entry is applied
-exactly once between two snapshots (BM-078: the applied index is part of the captured state), and that a command which
-the backend cannot take is that entry's result on every replica instead of everybody's end (BM-118). What it cannot
-vouch for stops the peer by `ReplicaFault`, and the machine then applies nothing more.
+exactly once (BM-078: the applied index is captured together with the state), and that a command which the backend
+cannot take is that entry's outcome on every replica instead of everybody's end (BM-118). What this cannot vouch for
+stops the peer by `ReplicaFault`, and the machine then applies nothing more.
 
-Relies on whoever drives it for order: batches arrive committed and contiguous. A long batch may be applied in slices;
-its payload is decoded once.
+Relies on whoever drives it for commitment: batches arrive committed and contiguous. A long batch may be applied in
+slices; its payload is decoded once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from zraft.core.entries import Batch, Kind
-from zraft.errors import BackendError, ProtocolError, Rejected, ReplicaFault, UsageError, WatchNotSupported
-from zraft.machine.backend import Answer, Applied, Backend, Context, Reject
-from zraft.session.items import Item, RawItem
-from zraft.session.outcomes import FATAL, UNCHANGING, Outcome, failed, rejected, settled
+from zraft.errors import BackendError, Rejected, ReplicaFault, UsageError, WatchNotSupported
+from zraft.machine.backend import Answer, Applied, Backend, Context, Directory, Reject
+from zraft.session.decoding import MALFORMED, BackendDecoder
+from zraft.session.items import Item
+from zraft.session.outcomes import FATAL, UNCHANGING, Outcome, attempted, failed, rejected, settled
+from zraft.session.snapshots import FORMAT, Captured, Surroundings, capture, install
 from zraft.types import Index, Millis, Term, Value
-from zraft.wire.values import decoder_for
-
-Apply = Callable[[Any, Context], Any]
 
 ADVANCE_RETRY: Final[Millis] = 1000
-"""After an `advance` that raised, time entries for the same due moment are this far apart."""
+"""After an `advance` that raised, `due` asks for the next time entry so much later: no flood of them."""
 
-_RAW_ITEMS: Final = msgspec.msgpack.Decoder(list[RawItem])
-
-
-class _Malformed:
-    """Stands for a command that is not of the backend's type."""
-
-
-_MALFORMED: Final = _Malformed()
+_BAD_COMMAND: Final = "not a command that this backend knows"
 
 
 class ReplicatedMachine:
     """A backend with its place in the log.
 
-    `collect_changes` is set while somebody watches: only then are changed keys kept for `take_changes`.
+    `collect_changes` is set while somebody watches: only then are changed keys kept, until `take_changes`.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -53,19 +44,13 @@ class ReplicatedMachine:
         self.last_applied: Index = 0
         self.advance_error: str | None = None
         """What the last `due` or `advance` raised, by class name; None: nothing."""
+        self._decoder = BackendDecoder(backend)
         self._ctx = Context(index=0, term=0)
-        self._changes: list[tuple[Index, tuple[Any, ...]]] = []
         self._items: Sequence[Item[Any]] = ()
-        self._items_first: Index = 0
-        self._apply: Apply = backend.apply
+        self._apply: Callable[[Any, Context], Any] = backend.apply
+        self._changes: list[tuple[Index, tuple[Any, ...]]] = []
         self._not_due_before: Millis = 0
         self._fault: str | None = None
-        try:
-            self._decoder = decoder_for(list[Item[backend.Command]])  # type: ignore[name-defined]  # a type at run time
-            self._command_decoder = decoder_for(backend.Command)
-            self._query_decoder = decoder_for(backend.Query)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"backend {backend.name!r}: msgspec cannot decode its Command or Query: {error}") from error
 
     @property
     def time(self) -> Millis:
@@ -82,6 +67,11 @@ class ReplicatedMachine:
         """The machine version in force."""
         return self._ctx.version
 
+    @property
+    def is_between_batches(self) -> bool:
+        """No batch is half applied: the state may be captured."""
+        return not self._items and self._fault is None
+
     def apply_batch(
         self, batch: Batch, first_offset: int = 0, limit: int | None = None, *, replies: bool = True
     ) -> list[Outcome]:
@@ -89,71 +79,175 @@ class ReplicatedMachine:
 
         Returns an outcome for each entry applied, None for entries that are not commands; `replies=False`, where nobody
         waits, returns an empty list and saves the work. `last_applied` says how far it came. Raises `ReplicaFault` for
-        entries out of order, time or term that run backwards, kinds, flags and payloads that this version does not
+        entries out of order, time or term that run backwards, kinds, items and payloads that this version does not
         know, and for what `FATAL` lists; the machine is then of no further use.
         """
+        if limit is not None and limit < 1:
+            raise UsageError(f"a slice of {limit} entries")
         if self._fault is not None:
             raise ReplicaFault(self._fault)
         index = batch.first + first_offset
-        self._fault = f"the apply of index {index} did not end"
-        self._check_order(batch, index)
-        ctx = self._ctx
-        ctx.index, ctx.term, ctx.time, ctx.wall = index, batch.term, batch.time, batch.wall
+        self._fault = f"the apply at index {index} did not end"
         outcomes: list[Outcome] = []
-        if batch.kind == Kind.COMMANDS:
-            end = batch.count if limit is None else min(batch.count, first_offset + limit)
-            self._apply_items(self._decoded(batch), first_offset, end, outcomes if replies else None)
-            self.last_applied = batch.first + end - 1
-        else:
-            self._apply_single(batch)
-            self.last_applied = index
-            outcomes += [None] if replies else []
-        if self.last_applied == batch.last:
+        try:
+            self._begin(batch, index)
+            if batch.kind == Kind.COMMANDS:
+                stop = batch.count if limit is None else min(batch.count, first_offset + limit)
+                self._apply_items(self._items[first_offset:stop], outcomes if replies else None)
+            else:
+                stop = self._apply_single(batch)
+                outcomes += [None] if replies else []
+        except ReplicaFault as fault:
+            self._fault = str(fault)
+            raise
+        self.last_applied = batch.first + stop - 1
+        if stop == batch.count:
             self._items = ()
         self._fault = None
         return outcomes
 
-    def _check_order(self, batch: Batch, index: Index) -> None:
+    def _begin(self, batch: Batch, index: Index) -> None:
+        """The batch follows what was applied, and its items are decoded."""
+        ctx = self._ctx
         if index != self.last_applied + 1 or not batch.first <= index <= batch.last:
-            raise self._stopped(f"index {index} of batch {batch.first}-{batch.last} cannot follow {self.last_applied}")
-        if batch.time < self._ctx.time:
-            raise self._stopped(f"time runs back from {self._ctx.time} to {batch.time} at index {index}")
-        if batch.term < self._ctx.term:
-            raise self._stopped(f"the term falls from {self._ctx.term} to {batch.term} at index {index}")
+            raise ReplicaFault(
+                f"index {index} of batch {batch.first} to {batch.last} cannot follow {self.last_applied}"
+            )
+        if batch.time < ctx.time:
+            raise ReplicaFault(f"time runs back from {ctx.time} to {batch.time} at index {index}")
+        if batch.term < ctx.term:
+            raise ReplicaFault(f"the term falls from {ctx.term} to {batch.term} at index {index}")
+        ctx.index, ctx.term, ctx.time, ctx.wall = index, batch.term, batch.time, batch.wall
+        if batch.kind == Kind.COMMANDS and not self._items:
+            items, are_sound = self._decoder.items(batch.payload)
+            if len(items) != batch.count:
+                raise ReplicaFault(f"batch {batch.first} to {batch.last} holds {len(items)} items")
+            self._items, self._apply = items, self.backend.apply if are_sound else self._apply_sound
 
-    def _apply_items(self, items: Sequence[Item[Any]], start: int, end: int, outcomes: list[Outcome] | None) -> None:
-        """One turn of this loop per command: nothing is made here that the backend does not ask for."""
+    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None) -> None:
+        """One turn of the loop a command: it makes nothing that the backend does not ask for."""
         apply, ctx, collect = self._apply, self._ctx, self.collect_changes
         index = ctx.index - 1
-        for item in islice(items, start, end):
+        for item in items:
             index += 1
             ctx.index = index
             if item.session or item.sequence or item.flags:
-                raise self._stopped(f"the item at index {index} is of a kind that this version does not know: {item[1:]}")
+                raise ReplicaFault(
+                    f"the item at index {index} is of a kind that this version does not know: "
+                    f"session {item.session}, sequence {item.sequence}, flags {item.flags}"
+                )
             try:
                 outcome = apply(item.command, ctx)
                 if type(outcome) is Applied:
-                    changed = outcome.changed
-                    if type(changed) is not tuple:
-                        changed = tuple(changed)
+                    changed = outcome.changed if type(outcome.changed) is tuple else tuple(outcome.changed)
                     if collect and changed:
                         self._changes.append((index, changed))
                     outcome = outcome.result
             except Reject as refusal:
                 outcome = rejected(refusal)
             except FATAL as error:
-                raise self._stopped(f"apply raised {type(error).__name__} at index {index}") from error
+                raise ReplicaFault(f"apply raised {type(error).__name__} at index {index}: {error}") from error
             except Exception as error:
                 outcome = failed(error, executed="yes")
             if outcomes is not None:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
 
-    def _apply_single(self, batch: Batch) -> None:
-        """The kinds that are one entry and no command."""
+    def _apply_sound(self, command: Any, ctx: Context) -> Any:
+        """For a batch with a command in it that could not be decoded."""
+        if command is MALFORMED:
+            raise Reject("bad_command", _BAD_COMMAND)
+        return self.backend.apply(command, ctx)
+
+    def _apply_single(self, batch: Batch) -> int:
+        """The kinds that are one entry and no command. Returns 1."""
         if batch.kind not in (Kind.NOOP, Kind.CONFIGURATION, Kind.TIME):
-            raise self._stopped(f"the entry at index {batch.first} is of kind {batch.kind}, which this version does not know")
+            raise ReplicaFault(f"the entry at index {batch.first} is of kind {batch.kind}, unknown to this version")
         if batch.count != 1:
-            raise self._stopped(f"batch {batch.first}-{batch.last} is of kind {batch.kind} and has {batch.count} entries")
+            raise ReplicaFault(f"batch {batch.first} to {batch.last} is of kind {batch.kind}, which is one entry")
         if batch.kind == Kind.TIME:
             self._advance()
-"""
+        return 1
+
+    def _advance(self) -> None:
+        """Replicated time moved on because something was due: whether it still is depends on the state alone."""
+        self.advance_error = None
+        ctx = self._ctx
+        changed = attempted(f"advance at index {ctx.index}", self._advance_if_due, ctx)
+        if isinstance(changed, BackendError):
+            self.advance_error = changed.type
+            self._not_due_before = ctx.time + ADVANCE_RETRY
+        else:
+            self._not_due_before = ctx.time + 1
+            if self.collect_changes and changed:
+                self._changes.append((ctx.index, changed))
+
+    def _advance_if_due(self, ctx: Context) -> tuple[Any, ...]:
+        due = self.backend.due()
+        return () if due is None or due > ctx.time else tuple(self.backend.advance(ctx))
+
+    def due(self) -> Millis | None:
+        """The replicated time at which a leader should propose a time entry; None: nothing is waiting.
+
+        Raises `ReplicaFault` where the backend's `due` raises what `FATAL` lists; anything else counts as None.
+        """
+        due = attempted("due", self.backend.due)
+        if isinstance(due, BackendError):
+            self.advance_error = due.type
+            return None
+        return None if due is None else max(due, self._not_due_before)
+
+    def take_changes(self) -> list[tuple[Index, tuple[Any, ...]]]:
+        """The changed keys (or `Change`s) of each entry since the last call, in log order."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def query(self, data: bytes | msgspec.Raw) -> Value:
+        """The backend's answer from the state as of `last_applied`, to be encoded before anything more is applied.
+
+        Raises `Rejected` where the backend refuses or does not know the query, and `BackendError` (not executed) where
+        it raises anything else: a query is answered by one replica, so nothing of it needs to stop a peer.
+        """
+        return self.answer(data).value
+
+    def answer(self, data: bytes | msgspec.Raw, *, watch: bool = False) -> Answer:
+        """Like `query`, with the keys to watch as a tuple. Raises `WatchNotSupported` where `watch` finds none."""
+        try:
+            found = self.backend.query(self._decoder.query(data))
+            answer = Answer(found.value, tuple(found.watch)) if type(found) is Answer else Answer(found)
+        except Reject as refusal:
+            raise rejected(refusal) from refusal
+        except Rejected:
+            raise
+        except Exception as error:
+            raise failed(error, executed="no") from error
+        if watch and not answer.watch:
+            raise WatchNotSupported(f"the backend {self.backend.name!r} offers no watch for this query")
+        return answer
+
+    def digest(self) -> int | None:
+        """A number over the state at `last_applied`, equal on every replica; None where the backend offers none."""
+        return self.backend.digest()
+
+    def capture(self) -> Captured:
+        """Holds the state after `last_applied`, to be written to a snapshot that stands at this index.
+
+        Raises `UsageError` while a batch is half applied, and what the backend's `snapshot` raises.
+        """
+        if not self.is_between_batches:
+            raise UsageError(f"no snapshot in the middle of a batch: index {self.last_applied} is applied")
+        ctx = self._ctx
+        return capture(self.backend, Surroundings(FORMAT, self.last_applied, ctx.term, ctx.time, ctx.version))
+
+    def install_snapshot(self, directory: Directory, index: Index) -> None:
+        """Fills this fresh machine with a snapshot at `index`; slow, for a worker thread. After an error it is useless.
+
+        Raises `UsageError` where something was applied already, and what `snapshots.install` raises.
+        """
+        if self.last_applied or self._fault is not None:
+            raise UsageError(f"a snapshot is installed into a fresh machine; index {self.last_applied} is applied here")
+        self._fault = "the installation of a snapshot did not end"
+        found = install(self.backend, directory, index)
+        ctx = self._ctx
+        ctx.index, ctx.term, ctx.time, ctx.version = index, found.term, found.time, found.version
+        self.last_applied = index
+        self._fault = None

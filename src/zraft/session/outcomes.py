@@ -7,6 +7,7 @@ the command has run. State never depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -62,3 +63,13 @@ def rejected(refusal: Reject) -> Rejected | BackendError:
 def failed(error: Exception, *, executed: Executed) -> BackendError:
     """What the caller gets for any other exception: its class name and no more, since texts differ and leak."""
     return BackendError(type(error).__name__, executed=executed)
+
+
+def attempted(what: str, call: Callable[..., Any], *arguments: object) -> Outcome:
+    """What the call returns, or a `BackendError` for what it raises. Raises `ReplicaFault` for what `FATAL` lists."""
+    try:
+        return call(*arguments)
+    except FATAL as error:
+        raise ReplicaFault(f"{what} raised {type(error).__name__}: {error}") from error
+    except Exception as error:
+        return failed(error, executed="yes")

@@ -49,8 +49,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What the client was told. Means nothing where `returned` is None."""
     index: int | None = None
     """The log index that the reply named: of the entry for a write, of the state for a read."""
-    ref: Hashable = None
-    """Finds the operation's entry in the log: its (session, sequence) or another unique name. None for a read."""
+    is_refused: bool = False
+    """The client was told that it has not run and never will."""
 
     def __str__(self) -> str:
         known = f"-> {self.output!r}" if self.returned is not None else "-> ?"
@@ -72,7 +72,7 @@ class Model(Protocol):
 
 
 class Register:
-    """A key of the dict backend: absent or one value. `missing` is what a read, or a removal, of an absent key answers."""
+    """A key of the dict backend: absent or one value. `missing` is what an absent key answers."""
 
     def __init__(self, *, missing: Hashable = None, stored: Hashable = "ok", removed: Hashable = "ok") -> None:
         self.initial: State = missing

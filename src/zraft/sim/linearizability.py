@@ -44,6 +44,8 @@ def check_history(operations: Iterable[Operation], model: Model, *, budget: int 
     """Whether the operations, of any number of keys, can be put in one legal order that respects real time."""
     keys: dict[Hashable, list[Operation]] = {}
     for operation in operations:
+        if operation.is_refused:
+            continue  # it has no place in the order; that it had no effect follows from what others saw
         if operation.returned is not None or not isinstance(operation.input, Get):
             keys.setdefault(operation.key, []).append(operation)
     unknown = Verdict(Answer.OK)

@@ -93,7 +93,7 @@ class Scheduler:
         self.at(self.now_ms + delay_ms, call, argument, owner=owner, life=life)
 
     def step(self, until_ms: Millis) -> bool:
-        """Performs the next event that is due at or before `until_ms`; False where there is none, and it is that late."""
+        """Performs the next event due at or before `until_ms`; where there is none: False, and it is that late."""
         heap = self._heap
         while heap:
             if heap[0][0] > until_ms:

@@ -1,11 +1,12 @@
 """The Disk port: the only way in which storage touches the world. `node` performs it for real, `sim` with faults.
 
 A disk is one folder of files; names are plain file names. Everything that changes it is a job: operations performed in
-order, away from the event loop, answered by exactly one `Completion`. Jobs are performed in the order of submission, one
-at a time. The first operation that fails ends its job; what the operations before it did stays done, durable or not.
+order, away from the event loop, answered by exactly one `Completion`. Jobs are performed in the order of submission,
+one at a time. The first operation that fails ends its job; what the operations before it did stays done, durable or
+not.
 
-Only `SyncFile` makes a file's bytes durable and only `SyncFolder` makes creation, renaming and deletion durable. After a
-power loss everything else is each 512-byte sector old, new or zero, and each name there or not (BM-100).
+Only `SyncFile` makes a file's bytes durable and only `SyncFolder` makes creation, renaming and deletion durable. After
+a power loss everything else is each 512-byte sector old, new or zero, and each name there or not (BM-100).
 
 The synchronous methods serve recovery, before the node serves anybody, and offline tools.
 """
@@ -74,7 +75,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
 
 class DiskError(msgspec.Struct, frozen=True):
-    """What an operation failed with: `operation` is its class name and file, `errno_name` for example "EIO", "ENOSPC"."""
+    """What an operation failed with: `operation` is its class name and file, `errno_name` say "EIO" or "ENOSPC"."""
 
     operation: str
     errno_name: str

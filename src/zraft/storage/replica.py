@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from zraft.core.entries import Batch, HardState, SnapshotMark
 from zraft.core.recovered import Recovered
-from zraft.errors import CorruptData
+from zraft.errors import CorruptData, StorageError
 from zraft.types import GroupId, Index
 
 
@@ -24,7 +26,7 @@ class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class RecoveredReplica(msgspec.Struct, frozen=True):
-    """One replica as found at start. `fault` set: it must not run; `recovered` is then what could be read, if anything."""
+    """One replica as found at start. `fault` set: it must not run; `recovered` is then what could be read, if any."""
 
     meta: ReplicaMeta
     recovered: Recovered
@@ -63,3 +65,13 @@ class LoadFailed(msgspec.Struct, frozen=True, gc=False):
     name: str
     token: int
     error: CorruptData
+
+
+class StoreFailed(msgspec.Struct, frozen=True, gc=False):
+    """A write or a sync failed. Nothing is durable from now on and nothing was acknowledged since: the node stops."""
+
+    error: StorageError
+
+
+StoreResult: TypeAlias = SaveDone | LoadDone | LoadFailed | StoreFailed
+"""What the completion of a job may mean for a replica or the node."""

@@ -3,8 +3,8 @@
 The payload of a PEER frame is an array of items `[group id, message]`; a message is the array of its fields behind the
 number of its type, as `core.messages` numbers them.
 
-This is the door of the core. Whoever is behind it may have proven to be a node, and may still be wrong: everything that
-the core would otherwise have to doubt is checked here, before a message exists (terms and indexes within bounds, batches
+This is the door of the core. Whoever is behind it may have proven to be a node, and may still be wrong: what the core
+would otherwise have to doubt is checked here, before a message exists (terms and indexes within bounds, batches
 contiguous and in order, memberships that can decide). What is wrong raises `ProtocolError`, which ends the connection.
 Left to others: whether this node has that group, whether `to` is its present life, and kinds of entries that this
 version does not know, which must stop the replica that meets them and not the connection (BM-117).

@@ -71,7 +71,7 @@ class ListPeers(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 
 
 class StartPeer(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """Make an empty replica of `group`. Answered by `Started`; `CreateError` where the name is taken or no such backend.
+    """Make an empty replica of `group`. Answered by `Started`, or by `CreateError`: name taken, backend unknown.
 
     Asked again for the same name, group and backend while the replica is still blank, it answers the same.
     """
@@ -148,7 +148,7 @@ class PeerEntry(msgspec.Struct, frozen=True, array_like=True):
     """One replica of a node: who it is, and its role as in `PeerStatus`."""
 
     member: Member
-    group: GroupId
+    group: _Group
     backend: str
     role: str
 
@@ -162,6 +162,8 @@ class Result(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The replica as it is."""
+
     id: _Number
     status: PeerStatus
 
@@ -179,6 +181,8 @@ class Conf(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Peers(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Every replica of the node, by name."""
+
     id: _Number
     peers: tuple[PeerEntry, ...]
 
@@ -206,7 +210,7 @@ def encode_item(item: Request | Reply) -> bytes:
 
 
 def decode_requests(payload: bytes) -> list[Request]:
-    """What a REQUESTS frame carries. Raises `ProtocolError`. The commands within are only known to end where they end."""
+    """What a REQUESTS frame carries. Raises `ProtocolError`. Of the commands within only the length is checked."""
     try:
         return _REQUESTS.decode(payload)
     except RecursionError:

@@ -86,7 +86,7 @@ def decoder_for(type: type[T]) -> msgspec.msgpack.Decoder[T]:
 
 
 def _check_outgoing(value: Value, room: int) -> bool:
-    """Every part may travel, and fits in `room` further levels. True where a Struct is among them: its depth is unknown."""
+    """Every part may travel, and fits in `room` levels. True: a Struct is among them, whose depth is not known yet."""
     if isinstance(value, list | tuple | dict):
         if not room:
             raise TooLarge(_TOO_DEEP)

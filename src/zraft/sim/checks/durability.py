@@ -8,12 +8,31 @@ BM-027, BM-034. The same is asked, now and then, of the image that a power loss 
 
 from __future__ import annotations
 
-from zraft.core.recovered import Recovered
+import msgspec
+
+from zraft.core.entries import HardState, SnapshotMark
+from zraft.core.replica import Replica
 from zraft.sim.checks.ghost import GhostNode, Ledger, Mark, Trail, Violation
-from zraft.types import Index
+from zraft.types import Index, Term
 
 
-def check_recovered(ledger: Ledger, node: GhostNode, recovered: Recovered) -> Trail:
+class Found(msgspec.Struct, frozen=True):
+    """What recovery found of one replica: the batches after `mark` by last index and term."""
+
+    hard_state: HardState
+    mark: SnapshotMark
+    lasts: list[Index]
+    terms: list[Term]
+
+
+def found_by(replica: Replica) -> Found:
+    """What a replica that has taken no step was given."""
+    lasts, terms, _ = replica.log.parts()
+    mark = SnapshotMark(replica.log.base_index, replica.log.base_term)
+    return Found(HardState(replica.current_term, replica.voted_for), mark, list(lasts), list(terms))
+
+
+def check_recovered(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
     """What recovery found, against the ghost of the disk. Returns it as the trail of the new life's log."""
     state, found = node.disk_state, recovered.hard_state
     if found.term < state.term or (found.term == state.term and state.voted_for not in (None, found.voted_for)):
@@ -27,7 +46,7 @@ def check_recovered(ledger: Ledger, node: GhostNode, recovered: Recovered) -> Tr
     return trail
 
 
-def _trail(ledger: Ledger, node: GhostNode, recovered: Recovered) -> Trail:
+def _trail(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
     trail, mark = Trail(), recovered.mark
     if mark.index:
         committed = ledger.committed.at(mark.index)

@@ -19,6 +19,7 @@ from zraft.core.entries import Batch, HardState, Kind, Membership, SnapshotMark
 from zraft.core.events import Event
 from zraft.core.memberships import decode_membership
 from zraft.core.output import Output
+from zraft.core.progress import Progress
 from zraft.core.replica import Replica
 from zraft.errors import ZraftError
 from zraft.types import Index, Member, Term
@@ -40,6 +41,11 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
     digest: int
     membership: Membership | None = None
     """Of a configuration entry."""
+    batch: Batch | None = None
+    """What it is the mark of; None for `START`."""
+
+    def __str__(self) -> str:
+        return f"({self.last}, term {self.term}, {self.digest & 0xFFFF:04x})"
 
 
 START = Mark(0, 0, 0)
@@ -52,7 +58,7 @@ def mark_after(before: Mark, batch: Batch) -> Mark:
     payload = google_crc32c.value(batch.payload)
     digest = google_crc32c.value(fields) << 32 | google_crc32c.extend(payload, fields)
     membership = decode_membership(batch.payload) if batch.kind == Kind.CONFIGURATION else None
-    return Mark(batch.last, batch.term, digest, membership)
+    return Mark(batch.last, batch.term, digest, membership, batch)
 
 
 class Trail:
@@ -136,8 +142,8 @@ class GhostNode:
         self.issued = 0
         self.completed = 0
         self.saves: deque[GhostSave] = deque()
-        self.matches: dict[Member, Index] = {}
-        """As leader: the largest match index seen per follower."""
+        self.matches: dict[Member, tuple[Progress, Index]] = {}
+        """As leader: the largest match index seen per follower, and where."""
 
     def start_life(self) -> None:
         """Everything volatile is new."""

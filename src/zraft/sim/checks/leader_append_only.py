@@ -11,14 +11,12 @@ from zraft.sim.checks.ghost import Step, Violation
 
 def check(step: Step) -> None:
     """What this step removed from the log."""
-    out, node, replica = step.out, step.node, step.replica
+    out, node, replica, me = step.out, step.node, step.replica, step.node.me
     if not out.truncate_from and out.reset_to is None:
         return
     if node.is_leader and replica.leader == replica.me and replica.current_term == node.term:
-        raise Violation(
-            "leader append-only", f"{node.me} leads term {node.term} and truncates from {out.truncate_from}"
-        )
+        raise Violation("leader append-only", f"{me} leads term {node.term} and truncates from {out.truncate_from}")
     if out.truncate_from and out.truncate_from <= node.commit_index:
-        raise Violation("truncation", f"{node.me} committed {node.commit_index} and truncates from {out.truncate_from}")
+        raise Violation("truncation", f"{me} committed {node.commit_index} and truncates from {out.truncate_from}")
     if out.reset_to is not None and out.reset_to.index < node.commit_index:
-        raise Violation("truncation", f"{node.me} committed {node.commit_index} and resets to {out.reset_to.index}")
+        raise Violation("truncation", f"{me} committed {node.commit_index} and resets to {out.reset_to.index}")

@@ -51,9 +51,7 @@ def _check_appended(step: Step, mark: Mark) -> None:
     if replica.leader != replica.me or mark.term != replica.current_term or type(step.event) is Bootstrap:
         return
     if before.last > replica.commit_index:
-        raise Violation(
-            "membership M2", f"{node.me} appends {mark.last}, {before.last} is above {replica.commit_index}"
-        )
+        raise Violation("membership M2", f"{node.me} appends {mark.last}; {before.last} is not yet committed")
     if node.log.term_at(replica.commit_index) != replica.current_term:
         raise Violation("membership M3", f"{node.me} appends {mark.last} before an entry of its term is committed")
 

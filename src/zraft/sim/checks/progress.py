@@ -19,12 +19,12 @@ def check(step: Step) -> None:
     role, event = step.replica.role, step.event
     if type(role) is not Leader:
         return
+    replies = (AppendReply, SnapshotReply)
     if step.node.leading != step.replica.current_term:
         for member in role.progress:
             _check_one(step, role, member)
-    elif type(event) is Received and type(event.message) in (AppendReply, SnapshotReply):
-        if event.message.sender in role.progress:
-            _check_one(step, role, event.message.sender)
+    elif type(event) is Received and type(event.message) in replies and event.message.sender in role.progress:
+        _check_one(step, role, event.message.sender)
 
 
 def _check_one(step: Step, role: Leader, member: Member) -> None:
@@ -34,10 +34,12 @@ def _check_one(step: Step, role: Leader, member: Member) -> None:
         raise Violation(
             "progress", f"{node.me} of {member}: match {match}, next {progress.next_index}, log ends at {node.log.end}"
         )
-    before = node.matches.get(member, 0) if node.leading == step.replica.current_term else 0
+    known, before = node.matches.get(member, (progress, 0))
+    if known is not progress:
+        before = 0  # it left and came back, or leadership did
     if match < before:
         raise Violation("progress", f"{node.me} of {member}: match {before}, then {match}")
-    node.matches[member] = match
+    node.matches[member] = (progress, match)
     if match == before:
         return
     other = step.ledger.nodes.get(member)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from zraft.core.events import Event, Saved
 from zraft.core.messages import Message
 from zraft.core.output import Output
-from zraft.core.recovered import Recovered
 from zraft.core.replica import Replica
 from zraft.sim.checks import (
     commit_validity,
@@ -37,25 +36,26 @@ class Checks:
         self._orders: dict[Member, EffectsOrder] = {}
         self.steps = 0
 
-    def started(self, replica: Replica, recovered: Recovered) -> None:
-        """A life begins with what recovery found."""
+    def started(self, replica: Replica) -> None:
+        """A life begins with what recovery found, and has taken no step yet."""
         node = self.ledger.node(replica.me)
-        trail = durability.check_recovered(self.ledger, node, recovered)
+        found = durability.found_by(replica)
+        trail = durability.check_recovered(self.ledger, node, found)
         node.start_life()
         node.log = trail
         node.disk.become(trail, trail.end.last)
-        node.disk_state = recovered.hard_state
-        node.commit_index = recovered.mark.index
-        node.term, node.voted_for = recovered.hard_state.term, recovered.hard_state.voted_for
+        node.disk_state = found.hard_state
+        node.commit_index = replica.commit_index
+        node.term, node.voted_for = replica.current_term, replica.voted_for
         self._orders.setdefault(replica.me, EffectsOrder()).restart()
 
     def stopped(self, member: Member) -> None:
         """Its life is over; its disk stays."""
         self.ledger.node(member).is_up = False
 
-    def imaged(self, member: Member, recovered: Recovered) -> None:
-        """`recovered` is what a power loss at this moment would leave at least."""
-        durability.check_recovered(self.ledger, self.ledger.node(member), recovered)
+    def imaged(self, replica: Replica) -> None:
+        """`replica` is what a power loss at this moment would leave of it at least."""
+        durability.check_recovered(self.ledger, self.ledger.node(replica.me), durability.found_by(replica))
 
     def stepped(self, replica: Replica, event: Event, out: Output) -> None:
         """`replica` took a step."""

@@ -46,6 +46,4 @@ class Votes:
         ):
             other = self._granted.setdefault((replica.me, replica.current_term), replica.me)
             if other != replica.me:
-                raise Violation(
-                    "one vote per term", f"{replica.me} votes for itself in a term in which it chose {other}"
-                )
+                raise Violation("one vote per term", f"{replica.me} votes for itself after {other}")

@@ -33,14 +33,10 @@ def _check_append(step: Step, message: AppendEntries) -> None:
     index, term = message.prev_index, message.prev_term
     for batch in message.batches:
         if batch.first != index + 1 or batch.term < term or batch.term > message.term:
-            raise Violation(
-                "wire messages", f"{step.node.me} sends {batch.first} of {batch.term} after {index}, {term}"
-            )
+            raise Violation("wire messages", f"{batch.first} of {batch.term} is sent after {index} of {term}")
         index, term = batch.last, batch.term
     if index and ((end := log.at(index)) is None or end.term != term):
-        raise Violation(
-            "wire messages", f"{step.node.me} sends entries up to {index} of {term}, which it does not have"
-        )
+        raise Violation("wire messages", f"{step.node.me} sends {index} of {term}, which it does not have")
 
 
 def _check_reply(step: Step, reply: AppendReply) -> None:

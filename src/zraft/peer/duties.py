@@ -1,0 +1,61 @@
+"""What a host wants done at the end of a turn, besides the jobs that it has given to its disk."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from zraft.core.messages import Message
+from zraft.core.output import RoleChange
+from zraft.errors import StorageError
+from zraft.types import GroupId, Millis
+from zraft.wire.requests import Reply
+
+Client: TypeAlias = Any
+"""Who asked: hashable, compared by identity, owned by whoever runs the host; usually a connection."""
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """Something worth a log line. `peer` empty: the node itself. `is_alarm`: an operator should know."""
+
+    peer: str
+    text: str
+    is_alarm: bool = False
+
+
+class PeerChange(msgspec.Struct, frozen=True, gc=False):
+    """The role, term or leader of replica `peer` changed."""
+
+    peer: str
+    change: RoleChange
+
+
+class Duties(msgspec.Struct, gc=False):
+    """One turn's duties. Messages to one node keep their order; replies to one client too."""
+
+    messages: list[tuple[GroupId, Message]] = msgspec.field(default_factory=list)
+    """Each goes to the node of its `to`."""
+    replies: list[tuple[Client, Reply]] = msgspec.field(default_factory=list)
+    notes: list[Note] = msgspec.field(default_factory=list)
+    changes: list[PeerChange] = msgspec.field(default_factory=list)
+    fatal: StorageError | None = None
+    """The store failed: nothing was or will be acknowledged that is not durable; the node must stop."""
+    has_more: bool = False
+    """Committed entries wait to be applied: another turn is wanted soon, after what waits in the sockets."""
+    wake_at_ms: Millis | None = None
+    """When time alone matters next; None: never, nothing runs here."""
+
+
+class Outbox:
+    """Where all replicas of a host put the duties of the present turn."""
+
+    __slots__ = ("duties",)
+
+    def __init__(self) -> None:
+        self.duties = Duties()
+
+    def take(self) -> Duties:
+        """This turn's duties; the next turn begins with none."""
+        duties, self.duties = self.duties, Duties()
+        return duties

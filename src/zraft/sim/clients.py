@@ -1,0 +1,164 @@
+"""Simulated clients: closed loops of one operation after another, and the history of what they saw.
+
+A client asks one node at a time, follows what it is told of the leader, and gives up after a timeout; then the outcome of
+a write is unknown. Frames travel as bytes over links that lose and delay; a reply that comes after the client gave up is
+dropped. Values are unique, so that every read names the write that it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from zraft.sim.chance import Chance
+from zraft.sim.history import Get, Input, Operation, Put, Remove
+from zraft.sim.network import Network
+from zraft.sim.scheduler import Owner, Scheduler
+from zraft.types import NOT_FOUND, Millis, PeerId
+from zraft.wire.failures import Failed, FailureCode
+from zraft.wire.frames import array_of
+from zraft.wire.requests import Query, Request, Result, Write, decode_replies, encode_item
+from zraft.wire.values import decode_value, encode_value
+
+MAYBE: Final = 1
+"""`Failed.executed` of an operation that may have run."""
+
+Moment = Callable[[], int]
+
+
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every client of a run has in common."""
+
+    keys: Sequence[str]
+    reads: int
+    """Percent of the operations."""
+    timeout_ms: Millis
+    think_ms: Millis
+    """Mean pause between two operations."""
+
+
+class _Pending(msgspec.Struct):
+    """The operation under way."""
+
+    number: int
+    key: str
+    input: Input
+    call: int
+
+
+class SimClient:
+    """One client. `history` has every operation that ended, and at the end of the run the one that did not."""
+
+    def __init__(
+        self,
+        name: str,
+        scheduler: Scheduler,
+        network: Network,
+        chance: Chance,
+        settings: ClientSettings,
+        peers: Sequence[PeerId],
+        moment: Moment,
+    ) -> None:
+        self.owner = Owner(name)
+        self.name = name
+        self._scheduler, self._network, self._chance = scheduler, network, chance
+        self._settings, self._moment = settings, moment
+        self._peers = list(peers)
+        self._target = chance.choice(self._peers)
+        self._number = 0
+        self._pending: _Pending | None = None
+        self._is_stopped = False
+        self.history: list[Operation] = []
+        self.succeeded = 0
+        network.attach(self.owner)
+
+    def start(self) -> None:
+        """The first operation begins soon."""
+        self._rest()
+
+    def stop(self) -> None:
+        """No further operation begins; the one under way goes on."""
+        self._is_stopped = True
+
+    def finish(self) -> None:
+        """The run is over: what is under way will never be answered."""
+        if self._pending is not None:
+            self._end(self._pending, None)
+
+    def _rest(self) -> None:
+        self._scheduler.after(self._chance.exponential(self._settings.think_ms), self._begin, owner=self.owner)
+
+    def _begin(self, _: object) -> None:
+        if self._is_stopped:
+            return
+        self._number += 1
+        chance, key = self._chance, self._chance.choice(self._settings.keys)
+        asked: Input
+        request: Request
+        target = self._target
+        if chance.below(100) < self._settings.reads:
+            asked = Get()
+            request = Query(self._number, target.name, msgspec.Raw(encode_value(key)))
+        elif chance.below(10):
+            value = f"{self.name}.{self._number}"
+            asked = Put(value)
+            request = Write(self._number, target.name, msgspec.Raw(encode_value((key, value))))
+        else:
+            asked = Remove()
+            request = Write(self._number, target.name, msgspec.Raw(encode_value((key,))))
+        self._pending = _Pending(self._number, key, asked, self._moment())
+        self._network.send(self.name, target.node, array_of([encode_item(request)]))
+        self._scheduler.after(self._settings.timeout_ms, self._give_up, self._number, owner=self.owner)
+
+    def _give_up(self, number: int) -> None:
+        pending = self._pending
+        if pending is not None and pending.number == number:
+            self._end(pending, None)
+            self._target = self._chance.choice(self._peers)
+            self._rest()
+
+    def receive(self, frame: bytes) -> None:
+        """A frame of replies arrived."""
+        for reply in decode_replies(frame):
+            pending = self._pending
+            if pending is None or reply.id != pending.number:
+                continue
+            if isinstance(reply, Result):
+                self.succeeded += 1
+                value = decode_value(reply.value)
+                self._end(pending, self._moment(), None if value is NOT_FOUND else value, reply.index)
+            elif isinstance(reply, Failed):
+                self._failed(pending, reply)
+            self._rest()
+
+    def _failed(self, pending: _Pending, failed: Failed) -> None:
+        self._end(pending, None, is_refused=failed.executed != MAYBE)
+        if failed.code is FailureCode.NOT_LEADER and failed.leader is not None:
+            self._target = failed.leader
+        elif failed.code is not FailureCode.OVERLOADED or not self._chance.below(4):
+            self._target = self._chance.choice(self._peers)
+
+    def _end(
+        self,
+        pending: _Pending,
+        returned: int | None,
+        output: object = None,
+        index: int | None = None,
+        *,
+        is_refused: bool = False,
+    ) -> None:
+        self._pending = None
+        self.history.append(
+            Operation(
+                client=self.name,
+                key=pending.key,
+                call=pending.call,
+                returned=returned,
+                input=pending.input,
+                output=output,
+                index=index,
+                is_refused=is_refused,
+            )
+        )

@@ -1,0 +1,146 @@
+"""A simulated cluster: nodes, links, clients and the operator of one group, all from one seed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zraft import limits
+from zraft.core.recovered import RaftSettings
+from zraft.peer.host import HostSettings
+from zraft.sim.chance import MILLION, Chance
+from zraft.sim.checks.suite import Checks
+from zraft.sim.clients import ClientSettings, SimClient
+from zraft.sim.network import Network, Weather
+from zraft.sim.node import SimNode, World
+from zraft.sim.operator import PEER, Operator
+from zraft.sim.profiles import Profile
+from zraft.sim.scheduler import Clock, Scheduler
+from zraft.sim.trace import Trace
+from zraft.storage.store import StoreSettings
+from zraft.types import GroupId, Millis, PeerId
+
+GROUP = GroupId(b"simulated group!")
+
+
+class Cluster:
+    """Everything of one run but its course. `names` are the nodes, in order."""
+
+    def __init__(self, seed: int, profile: Profile, *, keep_trace: bool = False) -> None:
+        chance = self._chance = Chance(seed).split(profile.name)
+        self.scheduler = Scheduler(chance.split("scheduler"))
+        self.trace = Trace(self.scheduler, keep=keep_trace)
+        self.checks = Checks()
+        self.network = Network(self.scheduler, chance.split("network"), self._deliver)
+        self.network.weather = Weather()
+        self.election_ms: Millis = 100 * chance.between(1, 5)
+        settings = HostSettings(raft=self._raft_settings(chance), store=self._store_settings(chance))
+        image_rate = chance.choice([0, 2_000, 20_000])
+        world = World(self.scheduler, self.network, self.checks, self.trace, settings, GROUP, image_rate)
+        count = chance.choice(profile.nodes)
+        self.names = [f"n{place}:1" for place in range(min(count, limits.SIMULATED_NODES))]
+        self.nodes = {name: SimNode(name, world, chance.split(name), self._clock(chance, profile)) for name in self.names}
+        for node in self.nodes.values():
+            node.on_change = self._node_changed
+        self.operator = Operator(
+            self.scheduler, self.network, chance.split("operator"), GROUP, self.names, self._founders(chance, profile)
+        )
+        self.clients = self._make_clients(chance, profile)
+
+    def _raft_settings(self, chance: Chance) -> RaftSettings:
+        election_ms = self.election_ms
+        return RaftSettings(
+            election_timeout_ms=election_ms,
+            heartbeat_ms=max(5, election_ms // chance.between(4, 10)),
+            request_timeout_ms=election_ms * chance.between(1, 4),
+            catch_up_ms=10 * election_ms,
+            append_bytes=chance.choice([1, 100, limits.APPEND_BYTES]),
+            window_messages=chance.between(1, limits.WINDOW_MESSAGES),
+            uncommitted_bytes=chance.choice([200, limits.UNCOMMITTED_BYTES]),
+            cache_bytes=chance.choice([1, 1000, limits.LOG_CACHE_BYTES]),
+            load_bytes=chance.choice([1, 300, limits.LOAD_BYTES]),
+        )
+
+    def _store_settings(self, chance: Chance) -> StoreSettings:
+        return StoreSettings(segment_bytes=chance.choice([limits.MIN_SEGMENT_BYTES, 4 * limits.MIN_SEGMENT_BYTES]))
+
+    def _clock(self, chance: Chance, profile: Profile) -> Clock:
+        low, high = profile.skew
+        rate = chance.between(low, high) if chance.below(4) == 0 else chance.between(990, 1010)
+        return Clock(rate, chance.between(1, 1_000_000))
+
+    def _founders(self, chance: Chance, profile: Profile) -> int:
+        count = len(self.names)
+        return chance.between(1, count) if "churn" not in profile.never else count
+
+    def _make_clients(self, chance: Chance, profile: Profile) -> dict[str, SimClient]:
+        settings = ClientSettings(
+            keys=[f"k{number}" for number in range(chance.between(*profile.keys))],
+            reads=chance.between(*profile.reads),
+            timeout_ms=self.election_ms * chance.between(2, 8),
+            think_ms=chance.choice([2, 20, 100]),
+        )
+        peers = [PeerId(PEER, name) for name in self.names]
+        names = [f"c{number}" for number in range(chance.between(*profile.clients))]
+        return {
+            name: SimClient(name, self.scheduler, self.network, chance.split(name), settings, peers, self._moment)
+            for name in names
+        }
+
+    def _moment(self) -> int:
+        return self.scheduler.performed
+
+    # -- links
+
+    def _deliver(self, source: str, destination: str, frame: bytes) -> None:
+        self.trace.frame(source, destination, frame)
+        node = self.nodes.get(destination)
+        if node is not None:
+            node.receive(source, frame, is_peer=source in self.nodes)
+        elif destination == "operator":
+            self.operator.receive(frame)
+        else:
+            self.clients[destination].receive(frame)
+
+    def cut(self, source: str, destination: str) -> None:
+        """Nothing gets from `source` to `destination`. Either end may notice, sooner or later or never."""
+        self.network.cut(source, destination)
+        for one, other in ((source, destination), (destination, source)):
+            if self._chance.happens(MILLION // 4):
+                delay_ms = self._chance.below(4 * self.election_ms)
+                self.scheduler.after(delay_ms, self._notice, (one, other))
+
+    def mend(self, source: str, destination: str) -> None:
+        """The link carries again."""
+        self.network.mend(source, destination)
+        for one, other in ((source, destination), (destination, source)):
+            self.scheduler.after(self._chance.below(self.election_ms), self._notice, (one, other))
+
+    def _node_changed(self, changed: SimNode) -> None:
+        """A process that ends or begins is noticed by most others: their connections break, or are made again."""
+        for name in self.names:
+            if name != changed.name and not self._chance.happens(MILLION // 8):
+                self.scheduler.after(self._chance.below(20), self._notice, (name, changed.name))
+
+    def _notice(self, ends: tuple[str, str]) -> None:
+        name, other = ends
+        links = ((name, other), (other, name))
+        if self.nodes[other].is_up and not any(self.network.is_cut(*link) for link in links):
+            self.nodes[name].node_back(other)
+        else:
+            self.nodes[name].node_lost(other)
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """What a run consisted of."""
+
+    events: int = 0
+    simulated_ms: Millis = 0
+    nodes: int = 0
+    steps: int = 0
+    terms: int = 0
+    committed: int = 0
+    operations: int = 0
+    answered: int = 0
+    frames: int = 0
+    images: int = 0
+    faults: dict[str, int] = msgspec.field(default_factory=dict)

@@ -1,0 +1,156 @@
+"""Chaos: at every tick it is drawn whether something happens to a node, a link or the group, at the seed's rates.
+
+Every fault that begins may end by itself or be ended by `heal`. What is done is counted by kind.
+"""
+
+from __future__ import annotations
+
+from zraft.sim.chance import Chance
+from zraft.sim.cluster import Cluster
+from zraft.sim.disk import DiskFaults
+from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
+from zraft.sim.node import SimNode
+from zraft.sim.profiles import TICK_MS, Rates
+
+CALM = Weather(delay_ms=1, jitter_ms=1)
+"""The weather after the chaos."""
+
+
+class Chaos:
+    """Of one run."""
+
+    def __init__(self, cluster: Cluster, rates: Rates, chance: Chance) -> None:
+        self._cluster, self._rates, self._chance = cluster, rates, chance
+        self.counts: dict[str, int] = {}
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Weather and disks change, and the ticks begin."""
+        cluster, rates = self._cluster, self._rates
+        cluster.network.weather = Weather(
+            delay_ms=1,
+            jitter_ms=rates.jitter_ms,
+            loss=rates.loss,
+            duplicate=rates.duplicate,
+            replay=rates.replay,
+            replay_ms=10 * cluster.election_ms,
+        )
+        for name in cluster.clients:
+            for node in cluster.nodes:
+                weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=rates.loss)
+                cluster.network.set_weather(name, node, weather)
+                cluster.network.set_weather(node, name, weather)
+        for node in cluster.nodes.values():
+            node.disk.faults = DiskFaults(
+                sync_ms=1,
+                sync_jitter_ms=self._chance.exponential(rates.sync_ms),
+                slow=rates.slow_sync,
+                slow_ms=self._chance.between(50, 1000),
+                write_error=rates.write_error,
+                sync_error=rates.sync_error,
+                sticky=self._chance.below(2) == 0,
+            )
+        cluster.scheduler.after(TICK_MS, self._tick)
+
+    def end(self) -> None:
+        """No further tick. What is broken stays broken until somebody mends it."""
+        self._is_over = True
+
+    def _tick(self, _: object) -> None:
+        if self._is_over:
+            return
+        rates, chance = self._rates, self._chance
+        cluster = self._cluster
+        cluster.scheduler.after(TICK_MS, self._tick)
+        node = cluster.nodes[chance.choice(cluster.names)]
+        if chance.happens(rates.crash):
+            self._crash(node)
+        if chance.happens(rates.blackout):
+            self._blackout()
+        if node.host is None and chance.happens(rates.restart):
+            node.start()
+        if chance.happens(rates.partition):
+            self._partition()
+        if chance.happens(rates.heal):
+            self._heal()
+        if chance.happens(rates.clog):
+            self._clog()
+        if chance.happens(rates.pause):
+            self._count("pause")
+            node.owner.paused_until_ms = cluster.scheduler.now_ms + chance.between(1, 10) * cluster.election_ms
+        if chance.happens(rates.stall):
+            self._count("stall")
+            stall_ms = chance.between(1, 10) * cluster.election_ms
+            node.disk.faults.stalled_until_ms = cluster.scheduler.now_ms + stall_ms
+        if chance.happens(rates.churn):
+            self._count("change")
+            cluster.operator.change()
+        if chance.happens(rates.transfer):
+            self._count("transfer")
+            cluster.operator.transfer()
+
+    def _count(self, kind: str) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+
+    def _crash(self, node: SimNode) -> None:
+        power_loss = self._chance.below(2) == 0
+        self._count("power loss" if power_loss else "kill")
+        if node.is_up:
+            node.crash(power_loss=power_loss)
+        elif power_loss:
+            node.lose_power_while_down()
+
+    def _blackout(self) -> None:
+        self._count("blackout")
+        for node in self._cluster.nodes.values():
+            if node.is_up:
+                node.crash(power_loss=True)
+            else:
+                node.lose_power_while_down()
+
+    def _partition(self) -> None:
+        self._count("partition")
+        for link in self._shape():
+            self._cluster.cut(*link)
+
+    def _shape(self) -> list[Link]:
+        chance = self._chance
+        order = chance.shuffled(self._cluster.names)
+        match chance.below(6):
+            case 0:
+                return isolate(order, order[0])
+            case 1:
+                return halves(order, order[: len(order) // 2])
+            case 2:
+                return bridge(order, order[0])
+            case 3:
+                return chain(order)
+            case 4:
+                return one_way(order, order[0])
+            case _:
+                return star_only(order, order[0], order[-1])
+
+    def _heal(self) -> None:
+        self._count("heal")
+        for link in self._cluster.network.cut_links():
+            self._cluster.mend(*link)
+
+    def _clog(self) -> None:
+        if len(self._cluster.names) > 1:
+            self._count("clog")
+            source, destination = self._chance.shuffled(self._cluster.names)[:2]
+            until = self._cluster.scheduler.now_ms + self._chance.between(1, 10) * self._cluster.election_ms
+            self._cluster.network.clog(source, destination, until)
+
+
+def calm_down(cluster: Cluster) -> None:
+    """Links and disks work again, pauses and stalls end soon; nodes that are down stay down."""
+    for link in cluster.network.cut_links():
+        cluster.mend(*link)
+    cluster.network.mend_all()
+    cluster.network.clear_weather(CALM)
+    now_ms = cluster.scheduler.now_ms
+    for node in cluster.nodes.values():
+        node.disk.faults = DiskFaults()
+        node.owner.paused_until_ms = min(node.owner.paused_until_ms, now_ms)
+        node.owner.clock.change_rate(now_ms, 1000)

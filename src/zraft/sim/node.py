@@ -1,0 +1,263 @@
+"""One simulated node: a production `Host` between simulated sockets, clock and disk.
+
+Frames that arrive in one millisecond may share a turn, as the sockets of one pass of an event loop do. Every step of the
+core, every message that leaves and every end of a life is shown to the checks. A host whose store failed stops, as the
+process would; it may be started again on the same disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from zraft.core.events import Event
+from zraft.core.output import Output
+from zraft.core.raft import Raft
+from zraft.errors import ProtocolError, StorageError
+from zraft.machine.registry import Backends
+from zraft.peer.duties import Duties
+from zraft.peer.host import Host, HostSettings
+from zraft.sim.chance import Chance
+from zraft.sim.checks.ghost import Violation
+from zraft.sim.checks.suite import Checks
+from zraft.sim.disk import SimDisk
+from zraft.sim.network import Network
+from zraft.sim.scheduler import Clock, Owner, Scheduler
+from zraft.sim.trace import Trace
+from zraft.storage.disk import Completion
+from zraft.types import GroupId, Member, Millis
+from zraft.wire.frames import array_of
+from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.requests import decode_requests, encode_item
+
+WALL_MS = 1_700_000_000_000
+"""What wall clocks show when a run begins."""
+
+
+class World(msgspec.Struct, frozen=True):
+    """What the nodes of one cluster share."""
+
+    scheduler: Scheduler
+    network: Network
+    checks: Checks
+    trace: Trace
+    settings: HostSettings
+    group: GroupId
+    image_rate: int
+    """Per million turns: how often the disk's durable image is opened and checked."""
+
+
+class NodeTally(msgspec.Struct):
+    """What happened to the node."""
+
+    starts: int = 0
+    crashes: int = 0
+    power_losses: int = 0
+    store_failures: int = 0
+    refused_starts: int = 0
+    images: int = 0
+
+
+class SimNode:
+    """`host` is None while the node is down."""
+
+    def __init__(self, name: str, world: World, chance: Chance, clock: Clock) -> None:
+        self.name, self._world, self._chance = name, world, chance
+        self.owner = Owner(name, clock)
+        self.disk = SimDisk(world.scheduler, chance.split("disk"), self.owner)
+        self.disk.done = self._completed
+        self.host: Host | None = None
+        self.tally = NodeTally()
+        self.fault = ""
+        """Why it could not start when it was last tried."""
+        self._watched: dict[str, Member] = {}
+        self._turn_due = False
+        self._armed_ms: Millis = 0
+        self.on_change: Callable[[SimNode], None] = _ignore
+        world.network.attach(self.owner)
+
+    @property
+    def is_up(self) -> bool:
+        return self.host is not None
+
+    def now(self) -> Millis:
+        """What its clock shows."""
+        return self.owner.clock.reading(self._world.scheduler.now_ms)
+
+    # -- lives
+
+    def start(self) -> bool:
+        """Open what the disk has and run it. False where that fails; it may be tried again."""
+        world = self._world
+        self.tally.starts += 1
+        self._turn_due, self._armed_ms = False, 0
+        seed = self._chance.bits()
+        try:
+            host = Host(self.name, self.disk, Backends(), world.settings, seed=seed, now=self.now())
+        except (StorageError, OSError) as error:
+            self.tally.refused_starts += 1
+            self.fault = str(error)
+            world.trace.note(self.name, f"cannot start: {error}")
+            self.disk.crash(power_loss=False)
+            return False
+        self.fault = ""
+        self.host = host
+        self._watched.clear()
+        world.trace.note(self.name, "starts")
+        self._watch(host)
+        self._want_turn()
+        self.on_change(self)
+        return True
+
+    def crash(self, *, power_loss: bool) -> None:
+        """The process is gone; with `power_loss` also what the disk had not synced."""
+        if self.host is None:
+            return
+        world = self._world
+        self.tally.crashes += 1
+        self.tally.power_losses += power_loss
+        world.trace.note(self.name, "loses power" if power_loss else "is killed")
+        self.host = None
+        self.owner.end_life()
+        self.disk.crash(power_loss=power_loss)
+        for member in self._watched.values():
+            world.checks.stopped(member)
+        self._watched.clear()
+        self.on_change(self)
+
+    def lose_power_while_down(self) -> None:
+        """A node that was killed before loses what its page cache held."""
+        if self.host is None:
+            self._world.trace.note(self.name, "loses power while down")
+            self.disk.crash(power_loss=True)
+
+    def _watch(self, host: Host) -> None:
+        """New replicas are shown to the checks, failed ones are a violation unless the store failed."""
+        for name, peer in host.peers.items():
+            if name not in self._watched:
+                self._watched[name] = peer.raft.me
+                self._world.checks.started(peer.raft.replica)
+                peer.watch = self._stepped
+        if host.failed and host.fatal is None:
+            name, failed = next(iter(host.failed.items()))
+            raise Violation("replica fault", f"{name}@{self.name}: {failed.fault}")
+
+    def _stepped(self, raft: Raft, event: Event, output: Output) -> None:
+        self._world.checks.stepped(raft.replica, event, output)
+
+    # -- what arrives
+
+    def receive(self, source: str, frame: bytes, *, is_peer: bool) -> None:
+        """A frame of another node or of a client arrived; nobody is there while the node is down."""
+        host = self.host
+        if host is None:
+            return
+        now = self.now()
+        if is_peer:
+            for group, message in decode_messages(frame, sender_node=source, own_node=self.name):
+                host.receive(now, group, message)
+        else:
+            for request in decode_requests(frame):
+                host.request(now, source, request)
+        self._want_turn()
+
+    def _completed(self, completion: Completion) -> None:
+        host = self.host
+        if host is not None:
+            host.completed(self.now(), completion)
+            self._want_turn()
+
+    def node_lost(self, other: str) -> None:
+        """The connection to `other` broke."""
+        if self.host is not None:
+            self.host.node_lost(self.now(), other)
+            self._want_turn()
+
+    def node_back(self, other: str) -> None:
+        """A connection to `other` is up again."""
+        if self.host is not None:
+            self.host.node_back(self.now(), other)
+            self._want_turn()
+
+    # -- turns
+
+    def _want_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            self._world.scheduler.at(0, self._turn, owner=self.owner)
+
+    def _turn(self, _: object) -> None:
+        host = self.host
+        if host is None:
+            return
+        self._turn_due = False
+        world = self._world
+        duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
+        self._watch(host)
+        self._carry_out(duties)
+        if world.image_rate and self._chance.happens(world.image_rate):
+            self._check_image()
+        if duties.fatal is not None:
+            self.tally.store_failures += 1
+            world.trace.note(self.name, f"stops: {duties.fatal}")
+            self.crash(power_loss=False)
+        elif duties.has_more:
+            self._turn_due = True
+            world.scheduler.after(1, self._turn, owner=self.owner)
+
+    def _carry_out(self, duties: Duties) -> None:
+        world = self._world
+        frames: dict[str, list[bytes]] = {}
+        for group, message in duties.messages:
+            world.checks.sent(message)
+            frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
+        for client, reply in duties.replies:
+            frames.setdefault(client, []).append(encode_item(reply))
+        for destination, items in frames.items():
+            world.network.send(self.name, destination, array_of(items))
+        for note in duties.notes:
+            world.trace.note(self.name, note.text)
+        if duties.wake_at_ms is not None:
+            self._arm(duties.wake_at_ms)
+
+    def _arm(self, wake_at_ms: Millis) -> None:
+        true_ms = self.owner.clock.when(wake_at_ms)
+        if not self._armed_ms or true_ms < self._armed_ms:
+            self._armed_ms = true_ms
+            self._world.scheduler.at(true_ms, self._wake, true_ms, owner=self.owner)
+
+    def _wake(self, armed_ms: Millis) -> None:
+        if armed_ms == self._armed_ms:
+            self._armed_ms = 0
+            self._want_turn()
+
+    # -- what a power loss would leave
+
+    def _check_image(self) -> None:
+        """Opens what is durable at this moment, as a start after a power loss would, and compares it with the ghost."""
+        self.tally.images += 1
+        world = self._world
+        chance = self._chance.split(f"image {self.tally.images}")
+        disk = self.disk.durable_image(chance, Owner(self.name))
+        try:
+            host = Host(self.name, disk, Backends(), world.settings, seed=0, now=self.now())
+        except StorageError as error:
+            raise Violation("durability D2", f"{self.name} could not start after a power loss: {error}") from error
+        for name, member in self._watched.items():
+            peer = host.peers.get(name)
+            if peer is None or peer.raft.me != member:
+                raise Violation("durability D1", f"{member} would be gone after a power loss")
+            world.checks.imaged(peer.raft.replica)
+
+
+def _ignore(_: SimNode) -> None:
+    """Nobody wants to know."""
+
+
+def readable(frame: bytes, source: str, destination: str) -> str:
+    """A frame between nodes as text, for traces."""
+    try:
+        return "; ".join(str(message) for _, message in decode_messages(frame, sender_node=source, own_node=destination))
+    except ProtocolError as error:
+        return str(error)

@@ -1,0 +1,125 @@
+"""The simulated operator: makes the group, changes its members, moves its leadership.
+
+Speaks to nodes as any client does, over links that lose nothing but what partitions and crashes take; asks again after a
+timeout. What becomes of a change is not waited for: the next one finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from zraft.sim.chance import Chance
+from zraft.sim.network import Network
+from zraft.sim.scheduler import Owner, Scheduler
+from zraft.types import GroupId, Member, Millis, PeerId
+from zraft.wire.failures import Failed
+from zraft.wire.frames import array_of
+from zraft.wire.requests import (
+    Bootstrap,
+    ChangeMembership,
+    Conf,
+    GetConf,
+    Request,
+    Result,
+    Started,
+    StartPeer,
+    Transfer,
+    decode_replies,
+    encode_item,
+)
+
+PEER: Final = "p"
+"""What every replica is called on its node."""
+
+ASK_AGAIN_MS: Final[Millis] = 500
+
+
+class Operator:
+    """`members` are the replicas that said who they are, by node."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        network: Network,
+        chance: Chance,
+        group: GroupId,
+        nodes: Sequence[str],
+        founders: int,
+    ) -> None:
+        self.owner = Owner("operator")
+        self._scheduler, self._network, self._chance, self._group = scheduler, network, chance, group
+        self._nodes, self._founders = list(nodes), founders
+        self._number = 0
+        self._wants: dict[int, tuple[str, str]] = {}
+        """Unanswered requests: their kind, and the node that was asked."""
+        self._leader = self._nodes[0]
+        self.members: dict[str, Member] = {}
+        self.is_founded = False
+        self.changes = 0
+        self.changed = 0
+        self.transfers = 0
+        network.attach(self.owner)
+
+    def start(self) -> None:
+        """Make a replica on every node; when all are there, found the group."""
+        self._prepare(None)
+
+    def _prepare(self, _: object) -> None:
+        missing = [node for node in self._nodes if node not in self.members]
+        for node in missing:
+            self.revive(node)
+        if not missing and not self.is_founded:
+            first = self._nodes[0]
+            founders = [self.members[node] for node in self._nodes[: self._founders]]
+            self._ask(first, "found", Bootstrap(self._next(), PEER, founders))
+        if missing or not self.is_founded:
+            self._scheduler.after(ASK_AGAIN_MS, self._prepare, owner=self.owner)
+
+    def revive(self, node: str) -> None:
+        """Ask for an empty replica on `node`: new, or in place of one that lost its data."""
+        self._ask(node, "start", StartPeer(self._next(), PEER, self._group, "dict"))
+
+    def change(self) -> None:
+        """Ask for the configuration; the answer is followed by a change to another one."""
+        self._ask(self._leader, "change", GetConf(self._next(), PEER))
+
+    def transfer(self) -> None:
+        """Ask the leader to hand over to somebody."""
+        self.transfers += 1
+        to = PeerId(PEER, self._chance.choice(self._nodes))
+        self._ask(self._leader, "transfer", Transfer(self._next(), PEER, to))
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _ask(self, node: str, kind: str, request: Request) -> None:
+        self._wants[request.id] = (kind, node)
+        self._network.send("operator", node, array_of([encode_item(request)]))
+
+    def receive(self, frame: bytes) -> None:
+        """Replies arrived."""
+        for reply in decode_replies(frame):
+            kind, node = self._wants.pop(reply.id, ("", ""))
+            match reply:
+                case Started(member=member):
+                    self.members[node] = member
+                    if len(self.members) == len(self._nodes) and not self.is_founded:
+                        self._prepare(None)
+                case Conf() if kind == "change":
+                    self._change_from(node, reply)
+                case Result():
+                    self.is_founded = self.is_founded or kind == "found"
+                    self.changed += kind == "changing"
+                case Failed(leader=leader):
+                    self._leader = leader.node if leader is not None else self._chance.choice(self._nodes)
+                case _:
+                    pass
+
+    def _change_from(self, node: str, conf: Conf) -> None:
+        self.changes += 1
+        known = sorted(self.members.values())
+        target = self._chance.sample(known, self._chance.between(1, len(known)))
+        old = [member.peer for member in conf.members]
+        self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))

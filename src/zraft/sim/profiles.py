@@ -1,0 +1,138 @@
+"""How much of what goes wrong: profiles, and the rates that each seed draws from one.
+
+A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
+fails at once shows less than many runs in which a few things fail often.
+Rates are per million and tick for what happens to nodes and links, per million frames or operations for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from zraft.errors import UsageError
+from zraft.sim.chance import Chance
+from zraft.types import Millis
+
+TICK_MS: Final = 10
+"""How often it is drawn whether something happens to nodes and links."""
+
+Range = tuple[int, int]
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Ranges from which a seed draws, lowest and highest; (0, 0) is never. What is in `always` every seed takes."""
+
+    name: str
+    nodes: tuple[int, ...] = (1, 2, 3, 3, 3, 4, 5, 5)
+    chaos_ms: Millis = 4000
+    clients: Range = (1, 5)
+    keys: Range = (1, 4)
+    reads: Range = (10, 60)
+    """Percent of the operations."""
+    jitter_ms: Range = (1, 60)
+    loss: Range = (1_000, 300_000)
+    duplicate: Range = (1_000, 300_000)
+    replay: Range = (1_000, 200_000)
+    clog: Range = (500, 10_000)
+    partition: Range = (500, 15_000)
+    heal: Range = (5_000, 60_000)
+    crash: Range = (500, 15_000)
+    """Of one node; half of the crashes are power losses."""
+    blackout: Range = (100, 2_000)
+    """Power loss of every node at once."""
+    restart: Range = (10_000, 100_000)
+    pause: Range = (500, 5_000)
+    stall: Range = (300, 3_000)
+    sync_ms: Range = (1, 40)
+    """Mean time of a sync."""
+    slow_sync: Range = (1_000, 50_000)
+    write_error: Range = (100, 3_000)
+    sync_error: Range = (100, 3_000)
+    churn: Range = (500, 10_000)
+    transfer: Range = (500, 10_000)
+    skew: Range = (500, 2_000)
+    """Rates of clocks, in thousandths."""
+    always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
+    never: frozenset[str] = frozenset()
+
+
+PROFILES: Final = {
+    profile.name: profile
+    for profile in (
+        Profile(name="default"),
+        Profile(
+            name="crashes",
+            always=frozenset({"heal", "restart", "sync_ms", "crash", "blackout"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            crash=(5_000, 25_000),
+            blackout=(500, 5_000),
+            restart=(50_000, 200_000),
+            sync_ms=(5, 80),
+        ),
+        Profile(
+            name="elections",
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 5, 5),
+            partition=(5_000, 25_000),
+            heal=(20_000, 80_000),
+        ),
+        Profile(
+            name="membership",
+            always=frozenset({"heal", "restart", "sync_ms", "churn", "transfer"}),
+            nodes=(3, 4, 5),
+            churn=(5_000, 30_000),
+        ),
+        Profile(
+            name="calm",
+            always=frozenset({"sync_ms", "heal", "restart"}),
+            never=frozenset(
+                "loss duplicate replay clog partition crash blackout pause stall write_error sync_error churn "
+                "transfer slow_sync".split()
+            ),
+        ),
+    )
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile called `name`. Raises UsageError, which lists those that exist."""
+    if name not in PROFILES:
+        raise UsageError(f"no profile {name!r}; there are {', '.join(sorted(PROFILES))}")
+    return PROFILES[name]
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What one seed drew. 0 is never."""
+
+    jitter_ms: int
+    loss: int
+    duplicate: int
+    replay: int
+    clog: int
+    partition: int
+    heal: int
+    crash: int
+    blackout: int
+    restart: int
+    pause: int
+    stall: int
+    sync_ms: int
+    slow_sync: int
+    write_error: int
+    sync_error: int
+    churn: int
+    transfer: int
+
+
+def draw_rates(profile: Profile, chance: Chance) -> Rates:
+    """About half of the profile's faults, each at a rate of its range."""
+
+    def draw(name: str, limits: Range) -> int:
+        rate = chance.log_between(max(1, limits[0]), max(1, limits[1]))
+        is_taken = chance.below(2) == 0 or name in profile.always
+        return rate if is_taken and name not in profile.never and limits[1] else 0
+
+    return Rates(**{name: draw(name, getattr(profile, name)) for name in Rates.__struct_fields__})

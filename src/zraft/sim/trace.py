@@ -1,0 +1,39 @@
+"""The record of a run: every event in one running digest, and, on request, the lines that a human reads.
+
+Two runs are the same run when their digests are equal. Lines carry virtual time in milliseconds and the node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from zraft.sim.scheduler import Scheduler
+
+_DIGEST_BYTES = 16
+
+
+class Trace:
+    """Of one run. `keep` keeps the lines, which costs memory and time."""
+
+    __slots__ = ("_hash", "_scheduler", "keep", "lines")
+
+    def __init__(self, scheduler: Scheduler, *, keep: bool = False) -> None:
+        self._scheduler, self.keep = scheduler, keep
+        self._hash = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self.lines: list[str] = []
+
+    def frame(self, source: str, destination: str, frame: bytes) -> None:
+        """A frame reached its destination."""
+        self._hash.update(b"%d" % self._scheduler.now_ms)
+        self._hash.update(frame)
+
+    def note(self, who: str, text: str) -> None:
+        """Something happened at `who`."""
+        line = f"{self._scheduler.now_ms:8d} {who:<8} {text}"
+        self._hash.update(line.encode())
+        if self.keep:
+            self.lines.append(line)
+
+    def digest(self) -> str:
+        """Of everything so far, in hexadecimal."""
+        return self._hash.hexdigest()

@@ -1,0 +1,94 @@
+"""Batches back from the journal: which bytes to read, and every check before one of them is believed (D5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import google_crc32c
+
+from zraft import limits
+from zraft.core.entries import Batch
+from zraft.errors import CorruptData
+from zraft.storage.disk import Disk, ReadAt
+from zraft.storage.index import LogIndex
+from zraft.storage.records import HEADER_BYTES, header_at
+from zraft.storage.segments import segment_name
+from zraft.types import Index, Term
+
+
+class Wanted(NamedTuple):
+    """A batch, and where its record stands."""
+
+    first: Index
+    last: Index
+    term: Term
+    segment: int
+    offset: int
+    size: int
+
+
+class Plan(NamedTuple):
+    """`spots[i]` says in which of the reads the i-th wanted record is, and how far from its beginning."""
+
+    reads: tuple[ReadAt, ...]
+    spots: list[tuple[int, int]]
+
+
+def wanted_at(index: LogIndex, position: int) -> Wanted:
+    """The batch at a position of the index."""
+    return Wanted(
+        index.firsts[position],
+        index.lasts[position],
+        index.terms[position],
+        index.segments[position],
+        index.offsets[position],
+        index.sizes[position],
+    )
+
+
+def plan_reads(wanted: Sequence[Wanted]) -> Plan:
+    """As few reads as possible, none of which brings much that is not wanted."""
+    spots: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int, int]] = []
+    for item in wanted:
+        if ranges:
+            segment, start, end = ranges[-1]
+            if item.segment == segment and 0 <= item.offset - end <= limits.READ_GAP_BYTES:
+                ranges[-1] = segment, start, item.offset + item.size
+                spots.append((len(ranges) - 1, item.offset - start))
+                continue
+        ranges.append((item.segment, item.offset, item.offset + item.size))
+        spots.append((len(ranges) - 1, 0))
+    reads = tuple(ReadAt(segment_name(segment), start, end - start) for segment, start, end in ranges)
+    return Plan(reads, spots)
+
+
+def check_batch(data: bytes, at: int, owner: int, item: Wanted) -> Batch:
+    """The batch whose record begins at `data[at]`. Raises CorruptData unless it is exactly the wanted one."""
+    header = header_at(data, at, item.segment, stands_at=item.offset)
+    if header is None:
+        raise _corrupt(item, "the header does not match its checksum")
+    last = header.first + header.entries - 1
+    if (header.owner, header.first, last, header.term) != (owner, item.first, item.last, item.term):
+        raise _corrupt(item, "another record is there")
+    payload = data[at + HEADER_BYTES : at + HEADER_BYTES + header.length]
+    if len(payload) != header.length or google_crc32c.value(payload) != header.payload_crc:
+        raise _corrupt(item, "the payload does not match its checksum")
+    return Batch(header.first, header.entries, header.term, header.time, header.wall, header.batch_kind, payload)
+
+
+def check_batches(plan: Plan, reads: Sequence[bytes], owner: int, wanted: Sequence[Wanted]) -> list[Batch]:
+    """The wanted batches out of what was read. Raises CorruptData."""
+    return [check_batch(reads[read], at, owner, item) for (read, at), item in zip(plan.spots, wanted, strict=True)]
+
+
+def read_batches(disk: Disk, owner: int, wanted: Sequence[Wanted]) -> list[Batch]:
+    """The same, now: for recovery. Raises CorruptData, OSError."""
+    plan = plan_reads(wanted)
+    reads = [disk.read(read.name, read.offset, read.length) for read in plan.reads]
+    return check_batches(plan, reads, owner, wanted)
+
+
+def _corrupt(item: Wanted, what: str) -> CorruptData:
+    return CorruptData(segment_name(item.segment), item.offset, f"batch {item.first} to {item.last}: {what}")
