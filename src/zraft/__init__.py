@@ -1,5 +1,163 @@
-"""zraft: replicated state machines for Python, durable and linearizable, by the Raft protocol."""
+"""zraft: replicated state machines for Python, durable and linearizable, by the Raft protocol.
+
+Node, Config          one process that holds peers of groups
+create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
+Backend               the state machine that is replicated
+ZraftError            the root of every error, see `zraft.errors`
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING, Any
+
+from zraft.client.client import Client
+from zraft.client.functions import (
+    create,
+    get_conf,
+    query,
+    query_local,
+    remove,
+    set_new_conf,
+    stat,
+    transfer_leadership,
+    write,
+)
+from zraft.client.views import Answered, Configuration, PeerStatus
+from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
+from zraft.errors import (
+    AddressInUse,
+    AllPeersFailed,
+    BackendError,
+    BackendMismatch,
+    CatchUpTimeout,
+    ChangeInProgress,
+    ConfigError,
+    ConnectionTimeout,
+    CorruptData,
+    CreateError,
+    DataDirInUse,
+    DataDirUnsafe,
+    DiskFull,
+    HandshakeRefused,
+    InvariantViolation,
+    LeaderChanged,
+    MembershipError,
+    NewerExists,
+    NoPeers,
+    NotLeader,
+    NotStable,
+    OutcomeUnknown,
+    Overloaded,
+    PeersChanged,
+    PeerUnavailable,
+    ProtocolError,
+    Rejected,
+    ReplicaFault,
+    RequestError,
+    RequestTimeout,
+    SessionClosed,
+    SessionExpired,
+    StorageError,
+    TooLarge,
+    UsageError,
+    WatchNotSupported,
+    ZraftError,
+)
+from zraft.machine.backend import (
+    Answer,
+    Applied,
+    Backend,
+    Change,
+    Context,
+    Directory,
+    Prefix,
+    ReadableFile,
+    Reject,
+    SyncSnapshot,
+    WritableFile,
+)
+from zraft.types import NOT_FOUND, PeerId
+
+if TYPE_CHECKING:
+    from zraft.node.node import Node
+
+__all__ = [
+    "Node",
+    "Config",
+    "ConsoleLog",
+    "CrashLog",
+    "ErrorLog",
+    "LogConfig",
+    "Client",
+    "create",
+    "get_conf",
+    "query",
+    "query_local",
+    "remove",
+    "set_new_conf",
+    "stat",
+    "transfer_leadership",
+    "write",
+    "Answered",
+    "Configuration",
+    "PeerStatus",
+    "NOT_FOUND",
+    "PeerId",
+    "Answer",
+    "Applied",
+    "Backend",
+    "Change",
+    "Context",
+    "Directory",
+    "Prefix",
+    "ReadableFile",
+    "Reject",
+    "SyncSnapshot",
+    "WritableFile",
+    "AddressInUse",
+    "AllPeersFailed",
+    "BackendError",
+    "BackendMismatch",
+    "CatchUpTimeout",
+    "ChangeInProgress",
+    "ConfigError",
+    "ConnectionTimeout",
+    "CorruptData",
+    "CreateError",
+    "DataDirInUse",
+    "DataDirUnsafe",
+    "DiskFull",
+    "HandshakeRefused",
+    "InvariantViolation",
+    "LeaderChanged",
+    "MembershipError",
+    "NewerExists",
+    "NoPeers",
+    "NotLeader",
+    "NotStable",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PeerUnavailable",
+    "PeersChanged",
+    "ProtocolError",
+    "Rejected",
+    "ReplicaFault",
+    "RequestError",
+    "RequestTimeout",
+    "SessionClosed",
+    "SessionExpired",
+    "StorageError",
+    "TooLarge",
+    "UsageError",
+    "WatchNotSupported",
+    "ZraftError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """`Node`, when it is first asked for: a program that is only a client need not load the server."""
+    if name == "Node":
+        from zraft.node.node import Node
+
+        return Node
+    raise AttributeError(f"module 'zraft' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Every bound of the system: its value, the reason, and how the bounds relate. `check()` proves the relations.
 
-A bound that a user may want to move is a key of `config`; what stands here follows from the protocol or from measurement.
+A bound that a user may want to move is a key of `config`; what stands here follows from the protocol or was measured.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FRAME_BYTES: Final = 8 * MIB
 """No frame may be larger after it. Must hold an AppendEntries with one command of the largest default size."""
 
 FRAME_TARGET_BYTES: Final = 256 * KIB
-"""A turn's messages to one connection are cut into frames of about this size: what is urgent waits behind one at most."""
+"""A turn's messages to one connection are cut into frames of about this size: what is urgent waits for one at most."""
 
 ITEMS_PER_FRAME: Final = 4096
 """Messages in one frame: a frame of the smallest ones must not become hundreds of megabytes of objects (BM-113)."""
@@ -75,15 +75,15 @@ CLIENT_CONNECTIONS: Final = 4096
 PEER_CONNECTIONS: Final = 256
 """Connections of other nodes: one each, so this is also how many nodes may talk to one."""
 
+UNANSWERED_REQUESTS: Final = 1 << 17
+"""Requests of a client that wait for their answer on one connection; one more is refused as `Overloaded`."""
+
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 
 REDIAL_MIN_MS: Final = 50
 REDIAL_MAX_MS: Final = 2000
 """Pauses between attempts to reach a node: doubled from the first to the second, each shortened by chance to a half."""
-
-CATCH_UP_ROUNDS: Final = 10
-"""Rounds in which a learner must catch up (§4.2.1)."""
 
 PEERS_PER_GROUP: Final = 31
 """Members of one configuration: a majority of more is slower and no safer."""
@@ -93,6 +93,9 @@ SIMULATED_NODES: Final = 9
 
 MIN_SEGMENT_BYTES: Final = 4 * KIB
 """Smallest journal segment; production uses megabytes, simulation the smallest to meet every seam."""
+
+MAX_SEGMENT_BYTES: Final = 1024 * MIB
+"""Largest journal segment: offsets on disk have 32 bits, and recovery holds a whole segment in memory."""
 
 JOURNAL_SLICE_BYTES: Final = 1 * MIB
 """How much of the next journal segment is prepared in one go: a save that arrives meanwhile waits for no more."""

@@ -15,7 +15,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "wire": frozenset({"core"}),
     "machine": frozenset({"wire"}),
-    "session": frozenset({"machine", "wire"}),
+    "session": frozenset({"core", "machine", "wire"}),
     "storage": frozenset({"core", "wire"}),
     "peer": frozenset({"core", "wire", "machine", "session", "storage"}),
     "transport": frozenset({"wire"}),
@@ -68,7 +68,16 @@ DYNAMIC_EXCEPTIONS: dict[tuple[str, str], str] = {
 }
 
 # path::function -> reason. A broad except stands only at a boundary that ends a task, a peer or a connection.
-BROAD_EXCEPTS: dict[str, str] = {}
+BROAD_EXCEPTS: dict[str, str] = {
+    "src/zraft/session/machine.py::ReplicatedMachine._apply_items": "whatever a backend raises is that entry's result",
+    "src/zraft/session/machine.py::ReplicatedMachine.answer": "whatever a backend raises is that query's answer",
+    "src/zraft/session/outcomes.py::attempted": "whatever a backend raises is named by its class",
+    "src/zraft/transport/link.py::Link._guarded": "the boundary of a connection: ends it, and the owner is told",
+    "src/zraft/node/node.py::Node._turn": "the boundary of the event loop: stops the node with the error",
+    "src/zraft/node/node.py::Node._stop": "the way down itself failed: wait_closed raises it",
+    "src/zraft/node/node.py::Node.start": "what was opened is closed again; the error goes on",
+    "src/zraft/peer/host.py::Host.start_peer": "a user's constructor may raise anything: that peer is failed",
+}
 
 FILE_LINES = 600
 FUNCTION_LINES = 70

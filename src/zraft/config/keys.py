@@ -200,14 +200,13 @@ SECTION_KEYS: Final[Mapping[str, Mapping[str, Key]]] = {
 
 
 def checked(keys: Mapping[str, Key], given: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values that are right, and for each other key what is wrong with it."""
+    """The values that are right, and for each other key what is wrong with it. `given` has every key."""
     values, problems = {}, {}
     for name, key in keys.items():
-        if name in given:
-            try:
-                values[name] = key.check(given[name])
-            except ValueError as error:
-                problems[name] = problem_with(prefix + name, key, error, given[name])
+        try:
+            values[name] = key.check(given[name])
+        except ValueError as error:
+            problems[name] = problem_with(prefix + name, key, error, given[name])
     return values, problems
 
 

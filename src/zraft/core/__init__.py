@@ -1,7 +1,7 @@
 """The Raft protocol as a pure state machine: events go in, duties come out, and nothing else happens.
 
-`raft.Raft.step(now, event) -> Output` is the only door. The core has no clock, no chance but its own seed, no I/O and no
-threads, so a simulator can run it byte for byte as production does.
+`raft.Raft.step(now, event) -> Output` is the only door. The core has no clock, no chance but its own seed, no I/O and
+no threads, so a simulator can run it byte for byte as production does.
 
 Where to look, by section of the thesis (Ongaro, "Consensus: Bridging Theory and Practice", 2014):
 

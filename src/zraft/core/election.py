@@ -25,13 +25,13 @@ from zraft.types import Member
 
 def on_election_timeout(replica: Replica) -> None:
     """Nobody led for an election timeout, or an election did not end: campaign, where this replica may."""
-    if not _may_campaign(replica):
+    if not may_campaign(replica):
         replica.become_follower(None)
         return
     start_pre_vote(replica)
 
 
-def _may_campaign(replica: Replica) -> bool:
+def may_campaign(replica: Replica) -> bool:
     """Learners, removed and blank replicas never lead (M5); nor one whose disk stalls, or whose state is half there."""
     stalled = replica.saves.stalled_for(replica.now) > 2 * replica.settings.election_timeout_ms
     return replica.is_voter and replica.restoring is None and not stalled
@@ -151,13 +151,13 @@ def become_leader(replica: Replica) -> None:
         progress={
             member: Progress(term_start, now) for member in replica.membership.everyone() if member != replica.me
         },
+        term=replica.current_term,
         term_start=term_start,
-        began_ms=now,
         time_offset=replica.time_seen - now,
-        heartbeat_due_ms=now,
+        heartbeat_due_ms=now + settings.heartbeat_ms,
         quorum_due_ms=now + settings.election_timeout_ms,
     )
-    replica.uncommitted_bytes = 0
+    replica.uncommitted_bytes = replica.log.payload_bytes_after(replica.commit_index)
     replica.fact(f"leads term {replica.current_term} from index {term_start}")
     replica.append(
         Batch(term_start, 1, replica.current_term, replication.leader_time(replica, role), 0, Kind.NOOP, b"")
@@ -170,7 +170,6 @@ def check_quorum(replica: Replica, role: Leader) -> None:
     """A leader that no majority answered for an election timeout steps down (§6.2, BM-108)."""
     if replica.now < role.quorum_due_ms or replica.membership is None:
         return
-    role.quorum_due_ms = replica.now + replica.settings.election_timeout_ms
     since = replica.now - replica.settings.election_timeout_ms
 
     def answers(member: Member) -> bool:

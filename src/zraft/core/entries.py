@@ -1,8 +1,8 @@
 """What a log is made of: batches. The batch, not the entry, is the unit of the log.
 
 A leader makes a batch of all that arrived in one turn. From then on nobody splits it: not a message, not the journal,
-not a truncation, not a snapshot. So every log that holds (index, term) of a batch's last entry holds exactly that batch,
-`prev_index` is always the last index of a batch, and no work is done per entry before apply.
+not a truncation, not a snapshot. So every log that holds (index, term) of a batch's last entry holds exactly that
+batch, `prev_index` is always the last index of a batch, and no work is done per entry before apply.
 
     index   1     2 3 4     5     6 7
     batch  [c]   [. . .]   [n]   [. .]        c configuration, n no-op, . commands

@@ -56,7 +56,7 @@ class TransferLeadership(msgspec.Struct, frozen=True):
 
 
 class Bootstrap(msgspec.Struct, frozen=True):
-    """A blank replica becomes the first member of a new group: `membership` is entry 1, in term 1. It may happen once."""
+    """A blank replica becomes the first member of a new group: `membership` is entry 1, in term 1. Happens once."""
 
     membership: Membership
 
@@ -68,13 +68,13 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
-    """Every save up to `number` is durable. What that proves of the log, the core noted when it issued them (BM-025)."""
+    """Every save up to `number` is durable. What that proves of the log, the core noted when it issued it (BM-025)."""
 
     number: int
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What `Output.load` asked for, as far as it still exists: contiguous batches that begin at `first`. May be empty."""
+    """What `Output.load` asked for, as far as it still exists: contiguous batches from `first` on. May be empty."""
 
     to: Member
     first: Index

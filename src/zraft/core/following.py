@@ -7,8 +7,10 @@ leader's, but not beyond what this message has verified (BM-018), and never back
 
 from __future__ import annotations
 
-from zraft.core import election, replication
-from zraft.core.entries import Batch, Kind
+import msgspec
+
+from zraft.core import election, reads, replication
+from zraft.core.entries import Batch, Kind, Membership
 from zraft.core.memberships import decode_membership
 from zraft.core.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply
 from zraft.core.replica import Replica
@@ -24,7 +26,9 @@ def on_append_entries(replica: Replica, message: AppendEntries) -> None:
     batches = message.batches
     if message.prev_index < log.base_index:
         # The beginning is covered by a snapshot: committed, so it matches (BM-052).
-        batches = [batch for batch in batches if batch.first > log.base_index]
+        batches = [batch for batch in batches if batch.last > log.base_index]
+        if batches and batches[0].first != log.base_index + 1:
+            replica.violated(f"a batch from {batches[0].first} on lies across the beginning of {log!r}")
     elif not log.has(message.prev_index, message.prev_term):
         _refuse(replica, message)
         return
@@ -57,14 +61,26 @@ def _store(replica: Replica, batches: list[Batch]) -> None:
         if batch.first <= log.last_index:
             truncate_from(replica, batch.first)
         for new in batches[position:]:
-            if new.kind > _NEWEST_KIND:
+            if not 0 <= new.kind <= _NEWEST_KIND:
                 replica.violated(
                     f"entry {new.first} is of kind {new.kind}, which this version does not know: upgrade it"
                 )
+            if new.term > replica.current_term:
+                replica.violated(f"entry {new.first} is of term {new.term}")
             replica.append(new)
             if new.kind == Kind.CONFIGURATION:
-                replica.memberships.append(new.first, decode_membership(new.payload))
+                replica.memberships.append(new.first, _membership_of(replica, new))
         return
+
+
+def _membership_of(replica: Replica, batch: Batch) -> Membership:
+    try:
+        membership = decode_membership(batch.payload)
+    except msgspec.MsgspecError as error:
+        replica.violated(f"entry {batch.first} is no configuration: {error}")
+    if not membership.voters or batch.count != 1:
+        replica.violated(f"entry {batch.first} is a configuration without voters, or has {batch.count} entries")
+    return membership
 
 
 def truncate_from(replica: Replica, index: int) -> None:
@@ -80,8 +96,10 @@ def truncate_from(replica: Replica, index: int) -> None:
 
 def on_heartbeat(replica: Replica, message: Heartbeat) -> None:
     """The leader lives. Its commit index is bounded by what this replica acknowledged, so it is known to match."""
-    election.heard_leader(replica, message.sender)
+    role = election.heard_leader(replica, message.sender)
     replica.time_seen = max(replica.time_seen, message.time)
     if message.commit_index > replica.commit_index:
         replication.commit(replica, message.commit_index)
+    if role.reads:
+        reads.give_up_old(replica, role)
     replica.send_now(HeartbeatReply(replica.me, message.sender, replica.current_term, message.round))

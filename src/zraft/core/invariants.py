@@ -1,13 +1,12 @@
 """What must hold after every step. Production checks `check_step`, simulation `check_all` as well.
 
-Numbers are those of docs/guarantees.md. A broken one raises InvariantViolation with both sides of it, and the peer stops.
+Numbers are those of docs/guarantees.md. A broken one raises InvariantViolation with both sides of it: the peer stops.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from zraft.core.progress import ProgressState
 from zraft.core.replica import Replica
 from zraft.core.roles import Leader
 from zraft.types import Index, Member, Term
@@ -66,10 +65,14 @@ def check_log(replica: Replica) -> None:
 
 
 def check_membership(replica: Replica) -> None:
-    """M2: at most one configuration of the log is not committed; M5: who leads may vote or is on the way out."""
+    """M2: a leader appends a configuration only once the one before is committed.
+
+    It cannot be asked of those that it inherited: its own commit index may be behind the one of who appended them.
+    """
     current = replica.memberships.current_index
     before, _ = replica.memberships.as_of(current - 1)
-    if type(replica.role) is Leader and before > replica.commit_index:
+    role = replica.role
+    if type(role) is Leader and current > role.term_start and before > replica.commit_index:
         replica.violated(f"M2: configurations {before} and {current} are both uncommitted ({replica.commit_index})")
 
 
@@ -80,8 +83,8 @@ def check_progress(replica: Replica, role: Leader) -> None:
             replica.violated(
                 f"I11: {member} match {progress.match_index} next {progress.next_index} last {replica.log.last_index}"
             )
-        if progress.state is ProgressState.REPLICATE and not replica.log.is_boundary(progress.next_index - 1):
-            if progress.next_index - 1 > replica.log.base_index:
-                replica.violated(f"next index {progress.next_index} of {member} would split a batch")
+        prev_index = progress.next_index - 1
+        if prev_index > replica.log.base_index and not replica.log.is_boundary(prev_index):
+            replica.violated(f"next index {progress.next_index} of {member} would split a batch")
     if replica.log.last_index < role.term_start:
         replica.violated(f"leads from {role.term_start} with {replica.log!r}")

@@ -12,6 +12,7 @@ from zraft.core.messages import AppendReply, HeartbeatReply, SnapshotReply
 from zraft.core.progress import ProgressState
 from zraft.core.replica import Replica
 from zraft.core.roles import Leader
+from zraft.types import Member
 
 
 def on_append_reply(replica: Replica, role: Leader, message: AppendReply) -> None:
@@ -27,10 +28,7 @@ def on_append_reply(replica: Replica, role: Leader, message: AppendReply) -> Non
     elif progress.acknowledged(message.index):
         membership.learner_progressed(replica, role, message.sender)
         _commit(replica, role)
-    if replica.role is role:
-        transfer.continue_transfer(replica, role)
-        if message.sender in role.progress:
-            replication.send_append(replica, role, message.sender, progress)
+    _go_on(replica, role, message.sender)
 
 
 def _commit(replica: Replica, role: Leader) -> None:
@@ -46,6 +44,10 @@ def on_saved(replica: Replica, role: Leader) -> None:
 
 def on_heartbeat_due(replica: Replica, role: Leader) -> None:
     """A heartbeat to everybody, and a look at everything that may have waited too long."""
+    if replica.now - role.heartbeat_due_ms >= replica.settings.election_timeout_ms:
+        # This process was held up: nobody can have answered what it did not send.
+        role.quorum_due_ms = replica.now + replica.settings.election_timeout_ms
+    role.heartbeat_due_ms = replica.now + replica.settings.heartbeat_ms
     election.check_quorum(replica, role)
     if replica.role is role:
         election.check_disk(replica, role)
@@ -68,6 +70,9 @@ def on_heartbeat_reply(replica: Replica, role: Leader, message: HeartbeatReply) 
         replica.violated(f"{message.sender} answers round {message.round} of {role.round}")
     progress.contact_ms = replica.now
     progress.round = max(progress.round, message.round)
+    if progress.state is ProgressState.PROBE and not progress.loading:
+        progress.waiting_since_ms = None  # it lives, so a probe that it has not answered by now may be lost: repeat it
+        replication.send_append(replica, role, message.sender, progress)
     reads.check_round(replica, role)
 
 
@@ -79,13 +84,22 @@ def on_snapshot_reply(replica: Replica, role: Leader, message: SnapshotReply) ->
     progress.contact_ms = replica.now
     if message.installed and message.index <= replica.log.last_index:
         progress.acknowledged(message.index)
+        if progress.state is ProgressState.SNAPSHOT:
+            progress.become_replicate()  # an older one than the last that was offered
         membership.learner_progressed(replica, role, message.sender)
         _commit(replica, role)
     elif progress.state is ProgressState.SNAPSHOT:
         progress.become_probe(progress.next_index)
         progress.waiting_since_ms = replica.now
-    if replica.role is role and message.sender in role.progress:
-        replication.send_append(replica, role, message.sender, progress)
+    _go_on(replica, role, message.sender)
+
+
+def _go_on(replica: Replica, role: Leader, member: Member) -> None:
+    if replica.role is role:
+        transfer.continue_transfer(replica, role)
+        progress = role.progress.get(member)
+        if progress is not None:
+            replication.send_append(replica, role, member, progress)
 
 
 def on_loaded(replica: Replica, role: Leader, event: Loaded) -> None:
@@ -95,9 +109,8 @@ def on_loaded(replica: Replica, role: Leader, event: Loaded) -> None:
         return
     progress.loading = False
     batches = [batch for batch in event.batches if replica.log.has(batch.last, batch.term)]
-    can_send = progress.can_send(replica.settings.window_messages, replica.settings.window_bytes)
-    if can_send and batches and event.first == progress.next_index == batches[0].first:
-        replication.send_batches(replica, role, event.to, progress, batches)
+    if batches and event.first == progress.next_index == batches[0].first:
+        replication.send_loaded(replica, role, event.to, progress, batches)
     elif not batches:
         progress.waiting_since_ms = replica.now  # the journal lost a race with compaction: a timeout looks again
         return
@@ -108,13 +121,13 @@ def on_node_lost(replica: Replica, role: Leader, event: NodeLost) -> None:
     """Messages under way to the node are gone: where the logs meet is open again."""
     for member, progress in role.progress.items():
         if member.peer.node == event.node and progress.state is not ProgressState.SNAPSHOT:
-            progress.become_probe(progress.match_index + 1)
+            progress.lose_flights()
             progress.waiting_since_ms = replica.now  # probed when the node is back, or by the next timeout
 
 
 def on_node_back(replica: Replica, role: Leader, event: NodeBack) -> None:
-    """The node can be reached again: probe its members now."""
+    """The node can be reached again: probe its members now; who was offered a snapshot is offered one again."""
     for member, progress in role.progress.items():
-        if member.peer.node == event.node and progress.state is ProgressState.PROBE:
-            progress.waiting_since_ms = None
+        if member.peer.node == event.node and progress.state is not ProgressState.REPLICATE:
+            progress.lose_flights()
             replication.send_append(replica, role, member, progress)

@@ -1,7 +1,7 @@
 """Membership change by joint consensus, with learners that catch up first (§4.1, §4.2, §4.3).
 
-    stable C ──joining──> {voters C, learners J, target N} ──caught up, committed──> joint {N, outgoing C} ──committed──> stable N
-                             │ no progress                                              (at once where nobody joins)
+    stable C ──joining──> {voters C, learners J, target N} ──caught up──> joint {N, outgoing C} ──> stable N
+                             │ no progress                       (at once where nobody joins)
                              └──> stable C again, CATCH_UP_TIMEOUT
 
 One step at a time: the next configuration is appended only when the one before is committed (M2) and an entry of the
@@ -12,7 +12,7 @@ A leader outside the new configuration leads until that is committed, without co
 from __future__ import annotations
 
 from zraft import limits
-from zraft.core import election, replication
+from zraft.core import election, reads, replication
 from zraft.core.entries import Batch, Kind, Membership
 from zraft.core.events import ChangeMembership
 from zraft.core.memberships import encode_membership
@@ -30,8 +30,10 @@ def change(replica: Replica, role: Leader, event: ChangeMembership) -> None:
     target = tuple(dict.fromkeys(event.target))
     if membership is None or replica.commit_index < role.term_start:
         replica.refuse(event.ref, Refusal.NOT_STABLE)
-    elif not target or len(target) > limits.PEERS_PER_GROUP or role.transfer is not None:
-        replica.refuse(event.ref, Refusal.NOT_A_VOTER if not target else Refusal.TRANSFERRING)
+    elif not target or len(target) > limits.PEERS_PER_GROUP:
+        replica.refuse(event.ref, Refusal.NOT_A_VOTER)
+    elif role.transfer is not None:
+        replica.refuse(event.ref, Refusal.TRANSFERRING)
     elif set(_goal(membership)) == set(target):
         role.change_refs.append(event.ref)
         drive(replica, role)
@@ -74,17 +76,23 @@ def drive(replica: Replica, role: Leader) -> None:
 
 
 def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> None:
-    states = [_catch_up_of(replica, role, learner) for learner in membership.learners]
-    if all(state.is_done for state in states):
+    states = {learner: _catch_up_of(replica, role, learner) for learner in membership.learners}
+    if all(state.is_done for state in states.values()):
         _append(replica, role, Membership(membership.target, outgoing=membership.voters))
-    elif any(
-        replica.now - state.progressed_ms >= replica.settings.catch_up_ms for state in states if not state.is_done
-    ):
+    elif any(_is_stuck(replica, role.progress[learner], state) for learner, state in states.items()):
         replica.fact("gives up a membership change: a learner makes no progress")
         _append(replica, role, Membership(membership.voters))
         for ref in role.change_refs:
             replica.refuse(ref, Refusal.CATCH_UP_TIMEOUT)
         role.change_refs.clear()
+
+
+def _is_stuck(replica: Replica, progress: Progress, state: CatchUp) -> bool:
+    """No progress for too long. Who lives and fetches a snapshot makes progress of which nothing is seen here."""
+    if state.is_done or replica.now - state.progressed_ms < replica.settings.catch_up_ms:
+        return False
+    lives = replica.now - progress.contact_ms < replica.settings.election_timeout_ms
+    return not (lives and progress.state is ProgressState.SNAPSHOT)
 
 
 def _catch_up_of(replica: Replica, role: Leader, learner: Member) -> CatchUp:
@@ -96,7 +104,10 @@ def _catch_up_of(replica: Replica, role: Leader, learner: Member) -> CatchUp:
 
 
 def learner_progressed(replica: Replica, role: Leader, member: Member) -> None:
-    """A learner acknowledged more: it has caught up when a round took it no longer than an election timeout (§4.2.1)."""
+    """A learner acknowledged more: it is caught up when a round took it no longer than an election timeout (§4.2.1).
+
+    One that has the whole log is caught up however long that took: without traffic no further round would end.
+    """
     membership = replica.membership
     if membership is None or member not in membership.learners:
         return
@@ -104,9 +115,9 @@ def learner_progressed(replica: Replica, role: Leader, member: Member) -> None:
     if progress.match_index > state.match_index:
         state.match_index, state.progressed_ms = progress.match_index, replica.now
     if progress.match_index >= state.goal and progress.state is ProgressState.REPLICATE:
-        if replica.now - state.began_ms <= replica.settings.election_timeout_ms:
-            state.is_done = True
+        was_quick = replica.now - state.began_ms <= replica.settings.election_timeout_ms
         state.goal, state.began_ms = replica.log.last_index, replica.now
+        state.is_done = state.is_done or was_quick or progress.match_index >= state.goal
 
 
 def _append(replica: Replica, role: Leader, membership: Membership) -> None:
@@ -123,6 +134,7 @@ def _append(replica: Replica, role: Leader, membership: Membership) -> None:
     }
     role.catch_up = {member: state for member, state in role.catch_up.items() if member in membership.learners}
     replication.broadcast_append(replica, role)
+    reads.check_round(replica, role)  # whoever has yet to answer may not count any more
 
 
 def describe(membership: Membership) -> str:

@@ -35,7 +35,7 @@ class PreVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """§3.4: vote for me in `term`. `transfer`: a leader asked for this election, so stickiness does not apply (§4.2.3)."""
+    """§3.4: vote for me in `term`. `transfer`: a leader asked for this election: stickiness does not apply (§4.2.3)."""
 
     sender: Member
     to: Member
@@ -55,7 +55,7 @@ class RequestVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """§3.5: store `batches` after the entry (`prev_index`, `prev_term`). Batches are contiguous; may be empty (a probe)."""
+    """§3.5: store `batches` after the entry (`prev_index`, `prev_term`). They are contiguous; none: a probe."""
 
     sender: Member
     to: Member

@@ -27,7 +27,7 @@ from zraft.types import Index, Member, Millis, Term
 class Refusal(Enum):
     """Why a proposal, read, change or transfer was not taken. Refused means: it had and will have no effect.
 
-    The exception is `LOST`: the change was appended, and leadership went before it was committed.
+    The exception is `LOST`.
     """
 
     NOT_LEADER = "not_leader"
@@ -43,9 +43,11 @@ class Refusal(Enum):
     CHANGE_IN_PROGRESS = "change_in_progress"
     CATCH_UP_TIMEOUT = "catch_up_timeout"
     NOT_A_VOTER = "not_a_voter"
+    """Leadership goes to voters only; a configuration has 1 to `limits.PEERS_PER_GROUP` of them."""
     TIMED_OUT = "timed_out"
     """The transfer's target did not take over within an election timeout (§3.10)."""
     LOST = "lost"
+    """Leadership went before the change was committed, or before the transfer's target was told."""
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -99,6 +99,10 @@ class Progress:
         self.next_index = max(next_index, self.match_index + 1)
         self._forget_flights()
 
+    def lose_flights(self) -> None:
+        """What is under way to it counts as lost: ask anew, from where that began (§3.7)."""
+        self.become_probe(self.match_index + 1 if self.state is ProgressState.REPLICATE else self.next_index)
+
     def become_snapshot(self, index: Index, now: Millis) -> None:
         """It was offered the snapshot at `index`."""
         self.state = ProgressState.SNAPSHOT

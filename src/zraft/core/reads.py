@@ -29,12 +29,16 @@ def read_on_follower(replica: Replica, role: Follower, event: Read) -> None:
     if role.leader is None:
         replica.refuse(event.ref, Refusal.NOT_LEADER)
         return
-    since = replica.now - replica.settings.request_timeout_ms
-    for number in [number for number, (_, asked_ms) in role.reads.items() if asked_ms < since]:
-        replica.refuse(role.reads.pop(number)[0], Refusal.NOT_LEADER)
     replica.next_read += 1
     role.reads[replica.next_read] = (event.ref, replica.now)
     replica.send_now(ReadIndexRequest(replica.me, role.leader, replica.current_term, replica.next_read))
+
+
+def give_up_old(replica: Replica, role: Follower) -> None:
+    """Refuse the reads that the leader did not answer in time: request or reply was lost."""
+    since = replica.now - replica.settings.request_timeout_ms
+    for number in [number for number, (_, asked_ms) in role.reads.items() if asked_ms < since]:
+        replica.refuse(role.reads.pop(number)[0], Refusal.NOT_LEADER)
 
 
 def on_request(replica: Replica, role: Leader, message: ReadIndexRequest) -> None:

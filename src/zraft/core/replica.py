@@ -70,7 +70,7 @@ class Replica:
         self.leader_seen_ms: Millis | None = None
         """When a leader of the current term was last heard from; None: not since the start."""
         self.uncommitted_bytes = 0
-        """Payload proposed in this term and not yet committed; only kept while leading."""
+        """Payload in the log that is not yet committed, of whatever term (R2); only kept while leading."""
         self.next_read = self.chance.bits() >> 2
         """Numbers for reads that a leader is asked about; begins by chance, so that no reply meets a later life."""
         self.is_hard_state_due = False
@@ -152,7 +152,7 @@ class Replica:
         for ref in leader.change_refs:
             self.refuse(ref, Refusal.LOST)
         if leader.transfer is not None:
-            if leader.transfer.is_told:
+            if leader.transfer.is_told and self.current_term > leader.term:
                 self.out.transferred.append(leader.transfer.ref)
             else:
                 self.refuse(leader.transfer.ref, Refusal.LOST)

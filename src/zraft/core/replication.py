@@ -102,6 +102,19 @@ def send_batches(replica: Replica, role: Leader, member: Member, progress: Progr
     progress.sent(message.last_index, sum([len(batch.payload) for batch in batches]), replica.now)
 
 
+def send_loaded(replica: Replica, role: Leader, member: Member, progress: Progress, batches: list[Batch]) -> None:
+    """Send what was read from the journal, a message's worth at a time, as far as the window allows (BM-112)."""
+    settings = replica.settings
+    start = 0
+    while start < len(batches) and progress.can_send(settings.window_messages, settings.window_bytes):
+        end, size_bytes = start + 1, len(batches[start].payload)
+        while end < len(batches) and size_bytes + len(batches[end].payload) <= settings.append_bytes:
+            size_bytes += len(batches[end].payload)
+            end += 1
+        send_batches(replica, role, member, progress, batches[start:end])
+        start = end
+
+
 def meet_below(replica: Replica, progress: Progress, message: AppendReply) -> None:
     """The follower lacks the entry before our message: go on where the logs may meet, a term at a time (§3.5).
 
@@ -154,15 +167,15 @@ def recover_lost(replica: Replica, progress: Progress) -> None:
         return
     if progress.state is ProgressState.SNAPSHOT and replica.now - sent < 10 * replica.settings.request_timeout_ms:
         return
-    progress.become_probe(
-        progress.match_index + 1 if progress.state is ProgressState.REPLICATE else progress.next_index
-    )
+    progress.lose_flights()
 
 
 def broadcast_heartbeat(replica: Replica, role: Leader) -> None:
-    """Begin a new round: its replies prove that this replica led after this moment (§6.4)."""
+    """Begin a new round: its replies prove that this replica led after this moment (§6.4).
+
+    Does not put off `heartbeat_due_ms`: under a stream of reads nothing that is looked at there would ever happen.
+    """
     role.round += 1
-    role.heartbeat_due_ms = replica.now + replica.settings.heartbeat_ms
     time = leader_time(replica, role)
     for member, progress in role.progress.items():
         commit_index = min(replica.commit_index, progress.match_index)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, final
 
 from zraft.core.progress import Progress
-from zraft.types import Index, Member, Millis
+from zraft.types import Index, Member, Millis, Term
 
 
 @final
@@ -83,17 +83,18 @@ class Transfer:
 @final
 @dataclass(slots=True, eq=False)
 class Leader:
-    """Replicates. There is at most one of its term (I1)."""
+    """Replicates. There is at most one of its `term` (I1)."""
 
     progress: dict[Member, Progress]
     """Every member but itself, in the order of the configuration."""
+    term: Term
     term_start: Index
     """Index of its no-op: nothing counts before this is committed (§3.6.2, §6.4, §4.1)."""
-    began_ms: Millis
     time_offset: Millis
     """Replicated time minus the local clock: time goes on from the largest that was seen."""
     heartbeat_due_ms: Millis
     quorum_due_ms: Millis
+    """From when on silence counts against it: everybody has an election timeout to answer at first."""
     round: int = 0
     """Number of the last heartbeat round; never reused within the term (BM-064)."""
     reads: list[PendingRead] = field(default_factory=list)
@@ -104,7 +105,6 @@ class Leader:
     """Arrived since that round began; they share the next one."""
     change_refs: list[int] = field(default_factory=list)
     """Callers that wait for the membership change under way."""
-    change_target: tuple[Member, ...] = ()
     catch_up: dict[Member, CatchUp] = field(default_factory=dict)
     transfer: Transfer | None = None
 

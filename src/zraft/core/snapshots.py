@@ -7,6 +7,7 @@ acknowledged. The state itself is written, carried and installed by others.
 from __future__ import annotations
 
 from zraft.core import election, replication
+from zraft.core.entries import SnapshotMark
 from zraft.core.events import SnapshotFailed, SnapshotRestored, SnapshotTaken
 from zraft.core.messages import AppendReply, InstallSnapshot, SnapshotReply
 from zraft.core.replica import Replica
@@ -40,19 +41,30 @@ def on_install(replica: Replica, message: InstallSnapshot) -> None:
         # Same last entry: what follows is kept, and nothing needs to be fetched.
         replication.commit(replica, mark.index)
         replica.send_after_save(AppendReply(replica.me, message.sender, replica.current_term, True, mark.index))
-    elif replica.restoring is None or replica.restoring.index < mark.index:
+    elif replica.restoring is None:
+        # One at a time: where snapshots are taken often, following each newer offer would never finish any.
         replica.restoring = mark
         replica.out.restore = message
         replica.fact(f"fetches snapshot {mark.index} from {message.sender}")
 
 
 def on_restored(replica: Replica, event: SnapshotRestored) -> None:
-    """The machine is at `event.mark`, durably. The log continues from there, or keeps what follows it (BM-050)."""
+    """The machine is at `event.mark`, durably. The log continues from there, or keeps what follows it (BM-050).
+
+    Where entries came in faster than the snapshot, it changes nothing; the leader is told all the same.
+    """
     mark = event.mark
     if replica.restoring is not None and mark.index >= replica.restoring.index:
         replica.restoring = None
-    if mark.index <= replica.commit_index:
-        return
+    if mark.index > replica.commit_index:
+        _install(replica, mark)
+    leader = replica.leader
+    if leader is not None and leader != replica.me:
+        index = replica.commit_index
+        replica.send_after_save(SnapshotReply(replica.me, leader, replica.current_term, True, index))
+
+
+def _install(replica: Replica, mark: SnapshotMark) -> None:
     if replica.log.has(mark.index, mark.term):
         replication.commit(replica, mark.index)
     else:
@@ -65,9 +77,6 @@ def on_restored(replica: Replica, event: SnapshotRestored) -> None:
         replica.out.commit_to = mark.index
     replica.snapshot = mark
     replica.time_seen = max(replica.time_seen, mark.time)
-    leader = replica.leader
-    if leader is not None and leader != replica.me:
-        replica.send_after_save(SnapshotReply(replica.me, leader, replica.current_term, True, mark.index))
 
 
 def on_failed(replica: Replica, event: SnapshotFailed) -> None:

@@ -49,5 +49,5 @@ def check_deadline(replica: Replica, role: Leader) -> None:
 
 def on_timeout_now(replica: Replica, role: Follower, message: TimeoutNow) -> None:
     """The leader asks this replica to take over: an election at once, which stickiness does not stop (§4.2.3)."""
-    if role.leader == message.sender and replica.is_voter and replica.restoring is None:
+    if role.leader == message.sender and election.may_campaign(replica):
         election.start_election(replica, transfer=True)

@@ -133,7 +133,7 @@ class DictBackend(Backend):
     def digest(self) -> int:
         """The sum of a 64-bit hash of every key with its value and owner: the order of the keys does not matter.
 
-        Costs about 1 µs a key, so it is computed when asked for.
+        Costs 1 to 2 µs a key, so it is computed when asked for.
         """
         return sum(_digest(pair) for pair in _pairs(self._data, self._owner)) & ((1 << 64) - 1)
 

@@ -113,9 +113,7 @@ class Node:
             raise UsageError("the disk is opened first")
         settings = HostSettings(
             raft=self.config.raft_settings(),
-            store=StoreSettings(
-                segment_bytes=self.config.max_segment_size, sync=self.config.log_sync_mode != "dirty"
-            ),
+            store=StoreSettings(segment_bytes=self.config.max_segment_size, sync=self.config.log_sync_mode != "dirty"),
             max_command_bytes=self.config.max_command_size,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")

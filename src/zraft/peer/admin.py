@@ -6,7 +6,7 @@ their incarnation, and are deleted only while no configuration that they know na
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -54,6 +54,13 @@ if TYPE_CHECKING:
     from zraft.peer.host import Host
 
 
+BORN: Final = 0
+"""The number of the save with which a replica's data is born; the core counts its own from 1."""
+
+GONE: Final = -1
+"""The number of the save that forgets a replica."""
+
+
 class Admin:
     """Answers what the host itself is asked, and hands the rest to the replica concerned."""
 
@@ -61,6 +68,8 @@ class Admin:
         self._host = host
         self._births: dict[str, tuple[ReplicaMeta, list[tuple[Client, int]]]] = {}
         """Replicas that are being made durable, and who waits for them."""
+        self._removals: dict[str, list[tuple[Client, int]]] = {}
+        """Replicas whose removal is being made durable, and who waits for it."""
 
     def admit_write(self, client: Client, peer: Peer, request: Write) -> bool:
         """True where the write waits for the end of the turn now; otherwise it was answered."""
@@ -151,12 +160,17 @@ class Admin:
         else:
             meta = msgspec.structs.replace(meta, incarnation=host.chance.bits() >> 1 or 1)
             self._births[name] = (meta, [(client, request.id)])
-            host.store.create_replica(meta)
+            host.store.create_replica(meta, BORN)
 
-    def born(self, now: Millis, name: str) -> None:
+    def settled(self, now: Millis, name: str, number: int) -> None:
+        """A birth or a removal is durable. What was removed is gone even if the same job made it anew."""
+        for client, waiting in self._removals.pop(name, []):
+            self._reply(client, Result(waiting, 0))
+        if number == BORN and name in self._births:
+            self._born(now, name)
+
+    def _born(self, now: Millis, name: str) -> None:
         """The replica's identity is durable: run it, and only now say who it is (BM-043)."""
-        if name not in self._births:
-            return
         meta, waiting = self._births.pop(name)
         self._host.start_peer(meta, RecoveredReplica(meta, Recovered()), now)
         member = Member(PeerId(name, self._host.node), meta.incarnation)
@@ -166,16 +180,18 @@ class Admin:
     def _remove(self, client: Client, request: RemovePeer) -> None:
         host, name = self._host, request.name
         peer = host.peers.get(name)
-        if peer is None or peer.meta.group != request.group:
+        if name in self._removals:
+            self._removals[name].append((client, request.id))
+        elif peer is None or peer.meta.group != request.group:
             host.no_such_peer(client, request.id, name)
-        elif peer.raft.membership is not None and peer.raft.me in peer.raft.membership.everyone():
+        elif is_member(peer) and request.conf_index <= peer.raft.memberships.current_index:
             error = MembershipError(f"{peer.id} belongs to its group's configuration: change that first")
             self._fail(client, request.id, error)
         else:
             peer.desk.close(f"peer {peer.id} was removed")
             del host.peers[name]
-            host.store.remove_replica(name)
-            self._reply(client, Result(request.id, 0))
+            host.store.remove_replica(name, GONE)
+            self._removals.setdefault(name, []).append((client, request.id))
 
     def _bootstrap(self, now: Millis, client: Client, peer: Peer, request: Bootstrap) -> None:
         """The blank replica founds its group; asked again by its founder, it answers the same."""
@@ -244,6 +260,11 @@ class Admin:
 
     def _fail(self, client: Client, number: int, error: RequestError) -> None:
         self._reply(client, error_to_failed(number, error))
+
+
+def is_member(peer: Peer) -> bool:
+    """The newest configuration that it knows names it."""
+    return peer.raft.membership is not None and peer.raft.me in peer.raft.membership.everyone()
 
 
 def is_blank(peer: Peer) -> bool:

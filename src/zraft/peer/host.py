@@ -15,7 +15,6 @@ node, one message per follower and one reply frame per client (whoever runs the 
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Final
 
 import msgspec
 
@@ -26,19 +25,16 @@ from zraft.core.messages import Message
 from zraft.core.recovered import RaftSettings
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
-from zraft.peer.admin import Admin
+from zraft.peer.admin import BORN, GONE, Admin
 from zraft.peer.duties import Client, Duties, Note, Outbox
 from zraft.peer.peer import Peer
 from zraft.session.outcomes import FATAL
 from zraft.storage.disk import Completion, Disk
-from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone
-from zraft.storage.store import Store, StoreFailed, StoreSettings
+from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
+from zraft.storage.store import Store, StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
 from zraft.wire.requests import PeerEntry, PeerStatus, Request, Write
-
-BORN: Final = 0
-"""The number of the save with which a replica's data is born; the core counts its own from 1."""
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,10 +176,11 @@ class Host:
                     self._store_failed(done.error)
 
     def _saved(self, now: Millis, done: SaveDone) -> None:
+        if done.number in (BORN, GONE):
+            self.admin.settled(now, done.name, done.number)
+            return
         peer = self.peers.get(done.name)
-        if done.number == BORN:
-            self.admin.born(now, done.name)
-        elif peer is not None:
+        if peer is not None:
             self._active[done.name] = peer
             peer.saved(now, done.number)
 
@@ -269,9 +266,10 @@ class Host:
                 continue
             del self._armed[name]
             if peer.due_ms <= now:
-                self._active[name] = peer
+                self._active[name] = peer  # armed again when its turn ends
                 peer.wake(now)
-            self._arm(name, peer.due_ms)
+            else:
+                self._arm(name, peer.due_ms)
 
     def _arm(self, name: str, at: Millis) -> None:
         armed = self._armed.get(name)

@@ -1,8 +1,8 @@
 """Simulated clients: closed loops of one operation after another, and the history of what they saw.
 
-A client asks one node at a time, follows what it is told of the leader, and gives up after a timeout; then the outcome of
-a write is unknown. Frames travel as bytes over links that lose and delay; a reply that comes after the client gave up is
-dropped. Values are unique, so that every read names the write that it saw.
+A client asks one node at a time, follows what it is told of the leader, and gives up after a timeout; then the
+outcome of a write is unknown. Frames travel as bytes over links that lose and delay; a reply that comes after the
+client gave up is dropped. Values are unique, so that every read names the write that it saw.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from zraft import limits
 from zraft.core.recovered import RaftSettings
 from zraft.peer.host import HostSettings
@@ -38,7 +36,9 @@ class Cluster:
         world = World(self.scheduler, self.network, self.checks, self.trace, settings, GROUP, image_rate)
         count = chance.choice(profile.nodes)
         self.names = [f"n{place}:1" for place in range(min(count, limits.SIMULATED_NODES))]
-        self.nodes = {name: SimNode(name, world, chance.split(name), self._clock(chance, profile)) for name in self.names}
+        self.nodes = {
+            name: SimNode(name, world, chance.split(name), self._clock(chance, profile)) for name in self.names
+        }
         for node in self.nodes.values():
             node.on_change = self._node_changed
         self.operator = Operator(
@@ -128,19 +128,3 @@ class Cluster:
             self.nodes[name].node_back(other)
         else:
             self.nodes[name].node_lost(other)
-
-
-class Counters(msgspec.Struct, kw_only=True):
-    """What a run consisted of."""
-
-    events: int = 0
-    simulated_ms: Millis = 0
-    nodes: int = 0
-    steps: int = 0
-    terms: int = 0
-    committed: int = 0
-    operations: int = 0
-    answered: int = 0
-    frames: int = 0
-    images: int = 0
-    faults: dict[str, int] = msgspec.field(default_factory=dict)

@@ -10,7 +10,7 @@ from zraft.sim.cluster import Cluster
 from zraft.sim.disk import DiskFaults
 from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
 from zraft.sim.node import SimNode
-from zraft.sim.profiles import TICK_MS, Rates
+from zraft.sim.profiles import TICKS_PER_TIMEOUT, Rates
 
 CALM = Weather(delay_ms=1, jitter_ms=1)
 """The weather after the chaos."""
@@ -35,11 +35,12 @@ class Chaos:
             replay=rates.replay,
             replay_ms=10 * cluster.election_ms,
         )
-        for name in cluster.clients:
-            for node in cluster.nodes:
-                weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=rates.loss)
-                cluster.network.set_weather(name, node, weather)
-                cluster.network.set_weather(node, name, weather)
+        for name in (*cluster.clients, "operator"):
+            loss = rates.loss if name in cluster.clients else 0
+            for node_name in cluster.nodes:
+                weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
+                cluster.network.set_weather(name, node_name, weather)
+                cluster.network.set_weather(node_name, name, weather)
         for node in cluster.nodes.values():
             node.disk.faults = DiskFaults(
                 sync_ms=1,
@@ -50,7 +51,7 @@ class Chaos:
                 sync_error=rates.sync_error,
                 sticky=self._chance.below(2) == 0,
             )
-        cluster.scheduler.after(TICK_MS, self._tick)
+        cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
 
     def end(self) -> None:
         """No further tick. What is broken stays broken until somebody mends it."""
@@ -61,7 +62,7 @@ class Chaos:
             return
         rates, chance = self._rates, self._chance
         cluster = self._cluster
-        cluster.scheduler.after(TICK_MS, self._tick)
+        cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
         node = cluster.nodes[chance.choice(cluster.names)]
         if chance.happens(rates.crash):
             self._crash(node)

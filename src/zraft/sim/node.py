@@ -1,8 +1,8 @@
 """One simulated node: a production `Host` between simulated sockets, clock and disk.
 
-Frames that arrive in one millisecond may share a turn, as the sockets of one pass of an event loop do. Every step of the
-core, every message that leaves and every end of a life is shown to the checks. A host whose store failed stops, as the
-process would; it may be started again on the same disk.
+Frames that arrive in one millisecond may share a turn, as the sockets of one pass of an event loop do. Every step of
+the core, every message that leaves and every end of a life is shown to the checks. A host whose store failed stops,
+as the process would; it may be started again on the same disk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from zraft.core.events import Event
 from zraft.core.output import Output
 from zraft.core.raft import Raft
-from zraft.errors import ProtocolError, StorageError
+from zraft.errors import StorageError
 from zraft.machine.registry import Backends
 from zraft.peer.duties import Duties
 from zraft.peer.host import Host, HostSettings
@@ -253,11 +253,3 @@ class SimNode:
 
 def _ignore(_: SimNode) -> None:
     """Nobody wants to know."""
-
-
-def readable(frame: bytes, source: str, destination: str) -> str:
-    """A frame between nodes as text, for traces."""
-    try:
-        return "; ".join(str(message) for _, message in decode_messages(frame, sender_node=source, own_node=destination))
-    except ProtocolError as error:
-        return str(error)

@@ -1,7 +1,7 @@
 """The simulated operator: makes the group, changes its members, moves its leadership.
 
-Speaks to nodes as any client does, over links that lose nothing but what partitions and crashes take; asks again after a
-timeout. What becomes of a change is not waited for: the next one finds out.
+Speaks to nodes as any client does, over links that lose nothing but what partitions and crashes take; asks again
+after a timeout. What becomes of a change is not waited for: the next one finds out.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ import msgspec
 
 from zraft.errors import UsageError
 from zraft.sim.chance import Chance
-from zraft.types import Millis
 
-TICK_MS: Final = 10
-"""How often it is drawn whether something happens to nodes and links."""
+TICKS_PER_TIMEOUT: Final = 10
+"""How often in an election timeout it is drawn whether something happens to nodes and links."""
 
 Range = tuple[int, int]
 
@@ -26,7 +25,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     nodes: tuple[int, ...] = (1, 2, 3, 3, 3, 4, 5, 5)
-    chaos_ms: Millis = 4000
+    chaos_timeouts: int = 40
+    """How many election timeouts the chaos lasts."""
     clients: Range = (1, 5)
     keys: Range = (1, 4)
     reads: Range = (10, 60)
@@ -35,23 +35,23 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     loss: Range = (1_000, 300_000)
     duplicate: Range = (1_000, 300_000)
     replay: Range = (1_000, 200_000)
-    clog: Range = (500, 10_000)
-    partition: Range = (500, 15_000)
-    heal: Range = (5_000, 60_000)
-    crash: Range = (500, 15_000)
+    clog: Range = (2_000, 20_000)
+    partition: Range = (3_000, 40_000)
+    heal: Range = (10_000, 100_000)
+    crash: Range = (2_000, 40_000)
     """Of one node; half of the crashes are power losses."""
-    blackout: Range = (100, 2_000)
+    blackout: Range = (1_000, 8_000)
     """Power loss of every node at once."""
-    restart: Range = (10_000, 100_000)
-    pause: Range = (500, 5_000)
-    stall: Range = (300, 3_000)
+    restart: Range = (30_000, 300_000)
+    pause: Range = (2_000, 15_000)
+    stall: Range = (2_000, 10_000)
     sync_ms: Range = (1, 40)
     """Mean time of a sync."""
     slow_sync: Range = (1_000, 50_000)
     write_error: Range = (100, 3_000)
     sync_error: Range = (100, 3_000)
-    churn: Range = (500, 10_000)
-    transfer: Range = (500, 10_000)
+    churn: Range = (5_000, 40_000)
+    transfer: Range = (5_000, 40_000)
     skew: Range = (500, 2_000)
     """Rates of clocks, in thousandths."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
@@ -66,9 +66,9 @@ PROFILES: Final = {
             name="crashes",
             always=frozenset({"heal", "restart", "sync_ms", "crash", "blackout"}),
             never=frozenset({"churn", "write_error", "sync_error"}),
-            crash=(5_000, 25_000),
-            blackout=(500, 5_000),
-            restart=(50_000, 200_000),
+            crash=(20_000, 80_000),
+            blackout=(2_000, 10_000),
+            restart=(100_000, 400_000),
             sync_ms=(5, 80),
         ),
         Profile(
@@ -76,14 +76,14 @@ PROFILES: Final = {
             always=frozenset({"heal", "restart", "sync_ms", "partition", "jitter_ms"}),
             never=frozenset({"churn", "write_error", "sync_error"}),
             nodes=(3, 5, 5),
-            partition=(5_000, 25_000),
-            heal=(20_000, 80_000),
+            partition=(20_000, 60_000),
+            heal=(50_000, 150_000),
         ),
         Profile(
             name="membership",
             always=frozenset({"heal", "restart", "sync_ms", "churn", "transfer"}),
             nodes=(3, 4, 5),
-            churn=(5_000, 30_000),
+            churn=(20_000, 80_000),
         ),
         Profile(
             name="calm",

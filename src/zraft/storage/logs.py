@@ -17,6 +17,7 @@ from zraft.storage.index import LogIndex, Released
 from zraft.storage.journal import Journal, Place
 from zraft.storage.reading import Wanted, wanted_at
 from zraft.storage.records import RecordKind, encode_mark
+from zraft.storage.replay import Trace
 from zraft.storage.replica import ReplicaMeta, Save
 from zraft.types import Index
 
@@ -35,6 +36,13 @@ class StoredLog:
         self.fault: CorruptData | None = None
         self._born_lsn = born_lsn
         self._row: msgspec.Raw | None = None
+
+    @classmethod
+    def found(cls, trace: Trace) -> StoredLog:
+        """The replica that recovery found."""
+        log = cls(trace.row.meta, trace.row.hard_state, trace.row.born_lsn)
+        log.index, log.mark, log.mark_place, log.fault = trace.index, trace.mark, trace.mark_place, trace.fault
+        return log
 
     @property
     def owner(self) -> int:
@@ -93,9 +101,9 @@ class StoredLog:
             journal.segments.need(place.segment, place.size)
 
     def compact(self, mark: SnapshotMark, keep_from: Index, journal: Journal, released: Released) -> None:
-        """A snapshot at `mark` is durable. Batches before `keep_from` are forgotten now, those up to the mark at the
+        """A snapshot at `mark` is durable: batches before `keep_from` are forgotten.
 
-        next start. Raises InvariantViolation where the mark is not the end of a batch of this log.
+        At the next start the log begins after the mark. Raises InvariantViolation where no batch ends there.
         """
         if mark.index > self.mark.index:
             position = bisect_left(self.index.lasts, mark.index)
@@ -124,11 +132,7 @@ class StoredLog:
     def has(self, item: Wanted) -> bool:
         """The log still has this very batch, wherever its record stands now."""
         position = self.index.find(item.first)
-        return (
-            position >= 0
-            and self.index.lasts[position] == item.last
-            and self.index.terms[position] == item.term
-        )
+        return position >= 0 and self.index.lasts[position] == item.last and self.index.terms[position] == item.term
 
     def forget_all(self) -> Released:
         """The replica is removed: nothing of it is needed any more."""

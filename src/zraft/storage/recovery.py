@@ -82,7 +82,7 @@ def survey(disk: Disk) -> Survey:
             _take_damage(result, item)
             continue
         trace = traces.get(item.owner)
-        if trace is None:
+        if trace is None or item.lsn < trace.row.born_lsn:
             continue
         if item.batch_kind == Kind.CONFIGURATION or item.kind in _WITH_PAYLOAD:
             start = item.offset + HEADER_BYTES
@@ -158,6 +158,8 @@ def _take_damage(found: Survey, damage: Damage) -> None:
                 trace.fail(error)
         return
     owner = found.traces.get(header.owner)
+    if owner is not None and header.lsn < owner.row.born_lsn:
+        owner = None
     whose = "nobody any more" if owner is None else owner.row.meta.name
     found.notes.append(f"{name} at offset {damage.offset}: {damage.what}; it belongs to {whose}")
     if owner is not None:

@@ -14,11 +14,13 @@ nothing (BM-093). `StoreFailed` is reported once, nothing afterwards.
 from __future__ import annotations
 
 from collections import deque
+from errno import errorcode
+from typing import Final
 
 import msgspec
 
 from zraft import limits
-from zraft.core.entries import HardState, SnapshotMark
+from zraft.core.entries import Batch, HardState, SnapshotMark
 from zraft.errors import CorruptData, DiskFull, StorageError, UsageError
 from zraft.storage.cleaning import Cleaning, CopyJob
 from zraft.storage.disk import Completion, DeleteFile, Disk, DiskError, Job, Operation, SyncFile, SyncFolder
@@ -38,8 +40,10 @@ from zraft.storage.replica import (
     StoreFailed,
     StoreResult,
 )
-from zraft.storage.segments import Segment, list_segments, segment_name
+from zraft.storage.segments import list_segments, segment_name
 from zraft.types import Index
+
+_NO_SPACE: Final = ("ENOSPC", "EDQUOT")
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,24 +94,25 @@ class _LoadJob(msgspec.Struct, frozen=True):
 class Store:
     """All replicas of one node. Made by `open`."""
 
-    def __init__(self, settings: StoreSettings, journal: Journal, *, epoch: int, generation: int) -> None:
+    def __init__(
+        self, settings: StoreSettings, journal: Journal, logs: list[StoredLog], *, epoch: int, generation: int
+    ) -> None:
         """Use `open`."""
-        self._settings = settings
         self._journal = journal
         self._epoch = epoch
         self._generation = generation
-        self._logs: dict[str, StoredLog] = {}
+        self._logs = {log.meta.name: log for log in logs}
         self._state_changed = False
         self._dones: dict[str, int] = {}
         """The last save of each replica since the last hand-out."""
         self._released: Released = {}
         self._loads: deque[_Load] = deque()
-        self._dead: list[Segment] = []
-        self._cleaning = Cleaning(journal)
+        self._cleaning = Cleaning(journal, settings.segment_bytes)
         self._jobs: dict[int, _SaveJob | _DeleteJob | _SliceJob | _LoadJob | CopyJob] = {}
         self._last_job = 0
         self._saving = self._deleting = self._slicing = False
         self._failed = False
+        self._tidy()
 
     @staticmethod
     def open(disk: Disk, settings: StoreSettings) -> Opened:
@@ -119,7 +124,7 @@ class Store:
         try:
             return _open(disk, settings)
         except OSError as error:
-            raise storage_error(DiskError("recovery", errno_name(error), str(error))) from error
+            raise storage_error(DiskError("recovery", errorcode.get(error.errno or 0, "EIO"), str(error))) from error
 
     def create_replica(self, meta: ReplicaMeta, number: int, hard_state: HardState | None = None) -> None:
         """A new replica with an empty log; `SaveDone(meta.name, number)` when it is durable. Raises UsageError."""
@@ -213,3 +218,158 @@ class Store:
             case _SliceJob():
                 self._slicing = False
         return []
+
+    def _log(self, name: str) -> StoredLog:
+        log = self._logs.get(name)
+        if log is None:
+            raise UsageError(f"there is no replica named {name}")
+        return log
+
+    def _is_save_due(self) -> bool:
+        return bool(self._state_changed or self._dones or self._journal.is_pending)
+
+    def _job(self, kind: _SaveJob | _DeleteJob | _SliceJob | _LoadJob | CopyJob, *operations: Operation) -> Job:
+        self._last_job += 1
+        self._jobs[self._last_job] = kind
+        return Job(self._last_job, operations)
+
+    def _save_job(self) -> Job:
+        """Everything collected since the last one. Hard states go first: no entry is durable before its term is."""
+        operations = self._state_operations() if self._state_changed else ()
+        self._state_changed = False
+        writes = self._journal.take()
+        job = _SaveJob(self._dones, self._released, writes.last_lsn, writes.durable_lsn)
+        self._dones, self._released = {}, {}
+        self._saving = True
+        return self._job(job, *operations, *writes.operations)
+
+    def _saved(self, job: _SaveJob) -> list[StoreResult]:
+        self._saving = False
+        journal = self._journal
+        journal.settle(last_lsn=job.last_lsn, durable_lsn=job.durable_lsn)
+        journal.segments.release(job.released)
+        self._tidy()
+        return [SaveDone(name, number) for name, number in job.dones.items()]
+
+    def _tidy(self) -> None:
+        """Something may be superfluous now: is it worth emptying a segment?"""
+        if len(self._journal.segments) > 1:
+            self._cleaning.consider(self._logs.values(), self._released)
+
+    def _state_operations(self) -> tuple[Operation, ...]:
+        self._generation += 1
+        oldest = self._journal.segments.oldest
+        image = encode_state(
+            self._generation,
+            [log.row() for log in self._logs.values()],
+            epoch=self._epoch,
+            oldest_segment=oldest.sequence,
+            oldest_lsn=oldest.first_lsn,
+            durable_lsn=self._journal.durable_lsn,
+        )
+        return write_state(image)
+
+    def _delete_job(self) -> Job | None:
+        """The state files say first that the segments are not needed: none can be missed, or come back, unnoticed."""
+        dead = [] if self._deleting else self._journal.segments.take_dead(self._journal.completed_lsn)
+        if not dead:
+            return None
+        self._deleting = True
+        syncs = self._journal.take_syncs()
+        durable_lsn = self._journal.handed_lsn if syncs else 0
+        deletes = (DeleteFile(segment.name) for segment in dead)
+        return self._job(_DeleteJob(durable_lsn), *syncs, *self._state_operations(), *deletes, SyncFolder())
+
+    def _slice_job(self) -> Job | None:
+        operations = () if self._slicing else self._journal.next_slice()
+        if not operations:
+            return None
+        self._slicing = True
+        return self._job(_SliceJob(), *operations)
+
+    def _copy_job(self) -> Job | None:
+        job = self._cleaning.next_slice()
+        return None if job is None else self._job(job, *job.plan.reads)
+
+    def _load_job(self) -> Job | None:
+        """The first load that does not wait for a hand-out: jobs run in order, so it reads what was handed out."""
+        for place, load in enumerate(self._loads):
+            log = self._logs.get(load.name)
+            wanted = [] if log is None else self._find(log, load)
+            if wanted is not None:
+                del self._loads[place]
+                plan = plan_reads(wanted)
+                return self._job(_LoadJob(load, log, wanted, plan), *plan.reads)
+        return None
+
+    def _find(self, log: StoredLog, load: _Load) -> list[Wanted] | None:
+        """The records to read for a load; [] where there are none, None where the first is not handed out yet."""
+        index, wanted, size = log.index, list[Wanted](), 0
+        position = index.find(load.first)
+        while 0 <= position < len(index) and index.firsts[position] <= load.last:
+            item = wanted_at(index, position)
+            if not self._journal.is_handed_out(item.segment, item.offset):
+                return wanted or None
+            size += item.size
+            if wanted and size > load.limit_bytes:
+                break
+            wanted.append(item)
+            position += 1
+        return wanted
+
+    def _loaded(self, job: _LoadJob, completion: Completion) -> StoreResult:
+        """What was read, as far as the log still has it: it may have been truncated or compacted meanwhile."""
+        load, log = job.load, self._logs.get(job.load.name)
+        batches: list[Batch] = []
+        if log is not None and log is job.log:
+            for (read, at), item in zip(job.plan.spots, job.wanted, strict=True):
+                if not log.has(item):
+                    break
+                try:
+                    if completion.error is not None:
+                        raise CorruptData(segment_name(item.segment), item.offset, completion.error.text)
+                    batches.append(check_batch(completion.reads[read], at, log.owner, item))
+                except CorruptData as error:
+                    return LoadFailed(load.name, load.token, error)
+        return LoadDone(load.name, load.token, tuple(batches))
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A recovered folder."""
+
+    store: Store
+    replicas: list[RecoveredReplica]
+    notes: list[str]
+
+
+def storage_error(error: DiskError) -> StorageError:
+    """The error of the tree for what a disk said."""
+    text = f"{error.operation}: {error.text}"
+    return DiskFull(text) if error.errno_name in _NO_SPACE else StorageError(text)
+
+
+def _open(disk: Disk, settings: StoreSettings) -> Opened:
+    names = disk.names()
+    files: list[str] = [name for name in STATE_FILES if name in names]
+    files += [segment_name(sequence) for sequence in list_segments(names)]
+    # A process that was killed leaves bytes that can be read and are not durable yet.
+    disk.perform(*(SyncFile(name) for name in files), SyncFolder())
+    found = survey(disk)
+    share = settings.tail_bytes // max(len(found.traces), 1)
+    replicas = [trace.recovered(disk, share) for trace in found.traces.values()]
+    mended = mend(disk, found, settings.segment_bytes)
+    journal = Journal(
+        mended.segments,
+        segment_bytes=settings.segment_bytes,
+        sync=settings.sync,
+        epoch=mended.epoch,
+        next_lsn=found.scan.expected,
+    )
+    store = Store(
+        settings,
+        journal,
+        [StoredLog.found(trace) for trace in found.traces.values()],
+        epoch=mended.epoch,
+        generation=mended.generation,
+    )
+    return Opened(store, replicas, found.notes)

@@ -37,6 +37,9 @@ NONCE_BYTES: Final = 32
 MAC_BYTES: Final = 32
 _PREAMBLE_BYTES: Final = len(MAGIC) + 2
 
+ANY_CLUSTER: Final = "*"
+"""What a client says that takes any cluster: its secret is what admits it. Of a peer it is a name like any other."""
+
 
 class Role(IntEnum):
     """What the dialer wants to be."""
@@ -238,7 +241,7 @@ class Dialing(_Handshake):
         hello = self._hello
         if said.version != self._version:
             raise self._refuse(Refusal.VERSION, f"{said.version} was chosen, not {self._version}")
-        if said.cluster != hello.cluster:
+        if said.cluster != hello.cluster and not _takes_any(hello):
             raise self._refuse(Refusal.CLUSTER, f"{hello.to} is of another cluster")
         if not said.node.isprintable() or (hello.role is Role.PEER and said.node != hello.to):
             raise self._refuse(Refusal.NODE, f"who answers at {hello.to} is another node: {said.node!r}")
@@ -281,7 +284,7 @@ class Accepting(_Handshake):
         raise self._unexpected(kind)
 
     def _challenge(self, hello: Hello, opening: bytes) -> bytes:
-        if hello.cluster != self._cluster:
+        if hello.cluster != self._cluster and not _takes_any(hello):
             raise self._refuse(Refusal.CLUSTER, "the dialer is of another cluster")
         if not self._secrets.admits(hello.role):
             raise self._refuse(Refusal.ROLE, "peers need a cluster_secret where clients have a secret")
@@ -323,6 +326,10 @@ def _macs(key: bytes, said: tuple[bytes, bytes, bytes, bytes]) -> tuple[bytes, b
         for side in ("dialer", "listener")
     )
     return proof, welcome
+
+
+def _takes_any(hello: Hello) -> bool:
+    return hello.role is Role.CLIENT and hello.cluster == ANY_CLUSTER
 
 
 def _is_address(node: str) -> bool:

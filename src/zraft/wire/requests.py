@@ -108,11 +108,16 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
 
 
 class RemovePeer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
-    """Delete the replica with its data, where it belongs to `group` and to no configuration. Answered by `Result`."""
+    """Delete the replica with its data, where it belongs to `group` and to no configuration. Answered by `Result`.
+
+    A replica is not told that it was removed. `conf_index` above that of the configuration which it knows says so: the
+    asker has seen a committed one, appended there, without it.
+    """
 
     id: _Number
     name: _Name
     group: _Group
+    conf_index: _Index = 0
 
 
 Request: TypeAlias = (

@@ -23,6 +23,7 @@ PAYLOAD_AT = len(PREAMBLE) + 9
 class Pair:
     dialer: Dialing
     listener: Accepting
+    told: HandshakeRefused | None = None
 
 
 def pair(
@@ -48,11 +49,10 @@ def talk(both: Pair) -> None:
     while to_listener:
         try:
             to_dialer = both.listener.feed(to_listener)
-        except HandshakeRefused as refusal:
+        except HandshakeRefused:
             with pytest.raises(HandshakeRefused) as told:
                 both.dialer.feed(both.listener.farewell)
-            assert told.value.remote
-            assert told.value.reason == refusal.reason
+            both.told = told.value
             raise
         to_listener = both.dialer.feed(to_dialer) if to_dialer else b""
 
@@ -61,6 +61,9 @@ def refused(both: Pair) -> str:
     with pytest.raises(HandshakeRefused) as refusal:
         talk(both)
     assert both.listener.established is None
+    assert both.told is not None
+    assert both.told.remote
+    assert both.told.reason == refusal.value.reason
     return refusal.value.reason
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -17,7 +17,7 @@ from zraft.types import NOT_FOUND
 from zraft.wire.values import check_command, decode_value, decoder_for, encode_value
 
 FUZZ = settings(derandomize=True, max_examples=100, deadline=None, database=None)
-NOON = datetime(2024, 5, 6, 12, 0, 0, 123456, tzinfo=timezone.utc)
+NOON = datetime(2024, 5, 6, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class Colour(Enum):

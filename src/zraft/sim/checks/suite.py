@@ -17,6 +17,7 @@ from zraft.sim.checks import (
     monotonic,
     progress,
     state_machine_safety,
+    votes,
     wire_messages,
 )
 from zraft.sim.checks.effects_order import EffectsOrder
@@ -69,12 +70,11 @@ class Checks:
         if out.save:
             log_matching.follow_log(step)
             self._issue(node, out, step)
-        if replica.voted_for != node.voted_for or replica.current_term != node.term:
-            self._votes.check_candidate(step)
         election_safety.check_leader(step)
         if out.role_change is not None:
             leader_completeness.check(step)
             membership.check_new_leader(step)
+            self._votes.check_leader(step)
         membership.check(step)
         if replica.commit_index > node.commit_index:
             commit_validity.check(step)
@@ -83,7 +83,7 @@ class Checks:
             progress.check(step)
         if out.send_now or out.send_after_save:
             wire_messages.check(step)
-            self._votes.check(step)
+            votes.check_grants(step)
             self._orders[replica.me].check_made(step)
         self._remember(node, replica)
 
@@ -92,6 +92,7 @@ class Checks:
         node = self.ledger.nodes[message.sender]
         self._orders[message.sender].check_sent(node, message)
         election_safety.check_message(self.ledger, message)
+        self._votes.check_sent(message)
 
     def applied(self, member: Member, index: Index, digest: object) -> None:
         """The machine of `member` is at `index`."""

@@ -1,0 +1,104 @@
+"""The table of commands: which there are, what each is for in one line, and where it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import click
+
+
+def _entries(name: str) -> click.Command:
+    from zraft.app import entries
+
+    return {"put": entries.put, "get": entries.get, "delete": entries.delete}[name]
+
+
+def _membership(name: str) -> click.Command:
+    from zraft.app import membership
+
+    return {
+        "create": membership.create,
+        "status": membership.status,
+        "conf": membership.conf,
+        "set-conf": membership.set_conf,
+        "transfer": membership.transfer,
+    }[name]
+
+
+def _server(_name: str) -> click.Command:
+    from zraft.app.server import server
+
+    return server
+
+
+def _log(_name: str) -> click.Command:
+    from zraft.app.logs import log
+
+    return log
+
+
+def _sim(_name: str) -> click.Command:
+    """Only listed here: `cli.main` runs it without click."""
+    return click.Command("sim")
+
+
+class _Row(NamedTuple):
+    short: str
+    load: Callable[[str], click.Command]
+
+
+COMMANDS: Final[dict[str, dict[str, _Row]]] = {
+    "Run a node": {
+        "server": _Row("Run one node in the foreground.", _server),
+    },
+    "Groups": {
+        "create": _Row("Make a new group of peers.", _membership),
+        "status": _Row("Show how each peer is.", _membership),
+        "conf": _Row("Show who belongs to the group.", _membership),
+        "set-conf": _Row("Change who belongs to the group.", _membership),
+        "transfer": _Row("Hand leadership to a peer.", _membership),
+    },
+    "Data": {
+        "put": _Row("Store a value under a key.", _entries),
+        "get": _Row("Print the value of a key.", _entries),
+        "delete": _Row("Remove a key.", _entries),
+    },
+    "Look inside": {
+        "log": _Row("Look into the data folder of a node that is stopped.", _log),
+        "sim": _Row("Run seeds of the simulator.", _sim),
+    },
+}
+
+
+class _Root(click.Group):
+    """Loads a command when it is called, and lists all of them without loading any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                return section[cmd_name].load(cmd_name)
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, row.short) for name, row in section.items()], col_spacing=4)
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zraft", message="zraft %(version)s")
+def root() -> None:
+    """Replicated state machines by the Raft protocol: run nodes, make groups of peers, read and write.
+
+    A node is a process, a peer is one replica on a node and is written name@host:port, and the peers that replicate one
+    log are a group. Commands that talk to a group take its peers from --peers or from the variable ZRAFT_PEERS.
+
+    \b
+    zraft server --listen 127.0.0.1:7101 --data-dir data/n1
+    zraft create a@127.0.0.1:7101
+    zraft put greeting hello --peers a@127.0.0.1:7101
+    """

@@ -1,0 +1,12 @@
+"""`zraft log inspect`, `zraft log verify`: what is in the data folder of a node that is stopped."""
+
+from __future__ import annotations
+
+import click
+
+from zraft.app.options import json_option
+
+
+@click.group()
+def log() -> None:
+    """Look into the data folder of a node. Nothing is changed; the node should be stopped."""

@@ -1,0 +1,127 @@
+"""`zraft create`, `status`, `conf`, `set-conf`, `transfer`: groups and their peers."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from zraft.app.advice import line_of
+from zraft.app.options import PeerType, json_option, of_any, peers_option, reach_options, run
+from zraft.app.output import json_of, table
+from zraft.client.caller import each
+from zraft.client.client import Client
+from zraft.client.views import PeerStatus
+from zraft.errors import RequestError
+from zraft.types import PeerId
+
+
+def _print_peers(peers: list[PeerId], as_json: bool) -> None:
+    print(json_of(peers) if as_json else "\n".join(map(str, peers)))
+
+
+@click.command()
+@click.argument("peers", nargs=-1, required=True, type=PeerType(), metavar="PEER...")
+@click.option("--backend", default="dict", show_default=True, metavar="NAME", help="The state machine to replicate.")
+@reach_options
+@json_option
+def create(peers: tuple[PeerId, ...], backend: str, timeout: float, cluster: str | None, as_json: bool) -> None:
+    """Make a new group of the PEERs, each written name@host:port of its node. The nodes must be running.
+
+    Where it fails, what it made is removed again.
+    """
+    made = run(lambda client: client.create(dict.fromkeys(peers), backend, timeout=timeout), cluster)
+    _print_peers(made, as_json)
+
+
+@click.command()
+@peers_option
+@reach_options
+@json_option
+def status(peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool) -> int:
+    """Show each of the peers as it sees itself. Exit status 1 where one does not answer."""
+    found = run(lambda client: _statuses(client, peers, timeout), cluster)
+    silent = {peer: line_of(what) for peer, what in found.items() if isinstance(what, RequestError)}
+    if as_json:
+        rows = [{"id": peer, "error": silent[peer]} if peer in silent else found[peer] for peer in peers]
+        print(json_of(rows))
+    else:
+        print(_status_table(found))
+    for peer, why in silent.items():
+        print(f"zraft: {peer} does not answer: {why}", file=sys.stderr)
+    return 1 if silent else 0
+
+
+async def _statuses(client: Client, peers: list[PeerId], timeout: float) -> dict[PeerId, PeerStatus | RequestError]:
+    async def one(peer: PeerId) -> PeerStatus | RequestError:
+        try:
+            return await client.stat(peer, timeout=timeout)
+        except RequestError as error:
+            return error
+
+    return dict(zip(peers, await each(one(peer) for peer in peers), strict=True))
+
+
+def _status_table(found: dict[PeerId, PeerStatus | RequestError]) -> str:
+    head = ("PEER", "ROLE", "TERM", "LEADER", "LAST", "COMMIT", "APPLIED", "SNAPSHOT", "FAULT")
+    rows: list[tuple[object, ...]] = []
+    for peer, what in found.items():
+        if isinstance(what, PeerStatus):
+            leader, fault = what.leader or "-", what.fault or ""
+            numbers = (what.last_index, what.commit_index, what.last_applied, what.snapshot_index)
+            rows.append((peer, what.role, what.term, leader, *numbers, fault))
+        else:
+            rows.append((peer, "unreachable", "-", "-", "-", "-", "-", "-", ""))
+    return table(head, rows)
+
+
+@click.command()
+@peers_option
+@reach_options
+@json_option
+def conf(peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool) -> None:
+    """Show who belongs to the group and who leads it: the committed configuration, from the leader."""
+    found = run(lambda client: of_any(peers, lambda peer: client.get_conf(peer, timeout=timeout)), cluster)
+    if as_json:
+        print(json_of(found))
+        return
+    for peer in found.peers:
+        print(f"{peer}  {'leader' if peer == found.leader else 'voter'}")
+    for peer in found.learners:
+        print(f"{peer}  learner")
+
+
+@click.command("set-conf")
+@click.argument("new_peers", nargs=-1, required=True, type=PeerType(), metavar="PEER...")
+@peers_option
+@reach_options
+@json_option
+def set_conf(
+    new_peers: tuple[PeerId, ...], peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool
+) -> None:
+    """Make the PEERs the members of the group, whoever the members are now.
+
+    New peers are made on their nodes and learn before they vote. Where the time is up before the change is done it goes
+    on; the same command again waits further. Peers that are no longer members stay on their nodes until removed.
+    """
+    wanted = list(dict.fromkeys(new_peers))
+
+    async def change(client: Client, peer: PeerId) -> list[PeerId]:
+        present = await client.get_conf(peer, timeout=timeout)
+        return await client.set_new_conf(peer, wanted, present.peers, timeout=timeout)
+
+    changed = run(lambda client: of_any(peers, lambda peer: change(client, peer)), cluster)
+    _print_peers(changed, as_json)
+
+
+@click.command()
+@click.argument("to", type=PeerType(), metavar="PEER")
+@peers_option
+@reach_options
+@json_option
+def transfer(to: PeerId, peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool) -> None:
+    """Hand the leadership of the group to PEER, which must be one of its voters."""
+    leader = run(
+        lambda client: of_any(peers, lambda peer: client.transfer_leadership(peer, to, timeout=timeout)), cluster
+    )
+    print(json_of({"leader": leader}) if as_json else str(leader))

@@ -1,0 +1,112 @@
+"""What commands have in common: which peers, how to reach them, how to print."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from zraft.client.client import Client, peer_of
+from zraft.client.functions import SECRET_VARIABLE
+from zraft.errors import PeerUnavailable, RequestError
+from zraft.types import PeerId
+
+T = TypeVar("T")
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+PEERS_VARIABLE: Final = "ZRAFT_PEERS"
+
+
+class PeerType(click.ParamType):
+    """`name@host:port`."""
+
+    name = "peer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> PeerId:
+        try:
+            return peer_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class PeersType(click.ParamType):
+    """Peers with commas between them."""
+
+    name = "peers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[PeerId]:
+        if isinstance(value, list):
+            return value
+        one = PeerType()
+        peers = [one.convert(part.strip(), param, ctx) for part in value.split(",") if part.strip()]
+        if not peers:
+            self.fail("names no peer", param, ctx)
+        return list(dict.fromkeys(peers))
+
+
+class _Seconds(click.ParamType):
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
+        return seconds
+
+
+def peers_option(command: CommandT) -> CommandT:
+    """`--peers`, required; also from the environment."""
+    return click.option(
+        "--peers",
+        type=PeersType(),
+        envvar=PEERS_VARIABLE,
+        required=True,
+        metavar="PEER,...",
+        help=f"Peers of the group, as name@host:port with commas between them; by default those in {PEERS_VARIABLE}.",
+    )(command)
+
+
+def reach_options(command: CommandT) -> CommandT:
+    """How to reach nodes: `--timeout`, `--cluster`."""
+    command = click.option(
+        "--cluster",
+        envvar="ZRAFT_CLUSTER",
+        metavar="NAME",
+        help="Talk only to nodes of the cluster of this name; by default to any.",
+    )(command)
+    return click.option(
+        "--timeout", type=_Seconds(), default=5.0, show_default=True, metavar="SECONDS", help="How long to wait."
+    )(command)
+
+
+def json_option(command: CommandT) -> CommandT:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def run(work: Callable[[Client], Awaitable[T]], cluster: str | None) -> T:
+    """What `work` returns, given a client with the secret of the environment."""
+
+    async def with_client() -> T:
+        import os
+
+        async with Client(secret=os.environ.get(SECRET_VARIABLE) or None, cluster=cluster) as client:
+            return await work(client)
+
+    return asyncio.run(with_client())
+
+
+async def of_any(peers: list[PeerId], ask: Callable[[PeerId], Awaitable[T]]) -> T:
+    """What the first of the peers that is there answers. Raises what the last one said, if none is."""
+    unreached: RequestError | None = None
+    for peer in peers:
+        try:
+            return await ask(peer)
+        except PeerUnavailable as error:
+            unreached = unreached or error
+    raise unreached or PeerUnavailable("no peer was named")

@@ -1,0 +1,5 @@
+"""`zraft sim`."""
+
+
+def main(a: list[str]) -> int:
+    return 0

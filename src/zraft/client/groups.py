@@ -1,0 +1,300 @@
+"""Requests in several steps: make a group, change its configuration, delete peers.
+
+A group is made on blank peers: replicas that hold nothing, belong to no configuration and never campaign. Whatever goes
+wrong before the first of them is made the founder leaves nothing behind: the blank ones are removed again.
+
+Nothing here is atomic, and nothing has to be: a step that is repeated, by the same caller or another, does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets as chance
+from collections.abc import Sequence
+from typing import Final
+
+from zraft.client.caller import Caller, each
+from zraft.errors import (
+    CreateError,
+    CreateProblem,
+    MembershipError,
+    PeerUnavailable,
+    RequestError,
+    RequestTimeout,
+    UsageError,
+)
+from zraft.types import GroupId, Member, PeerId
+from zraft.wire.requests import (
+    Bootstrap,
+    ChangeMembership,
+    Conf,
+    GetConf,
+    ListPeers,
+    PeerEntry,
+    Peers,
+    RemovePeer,
+    Result,
+    Started,
+    StartPeer,
+    Stat,
+    Status,
+)
+
+CLEAN_UP_S: Final = 1.0
+"""How long a failed `create` takes to remove what it made."""
+BLANK_S: Final = 0.3
+"""A blank peer of another group is somebody's who is at work, or was left behind: it is looked at twice."""
+
+
+class _Standing(Exception):
+    """A peer that stands in the way of a new group, and why."""
+
+    def __init__(self, problem: CreateProblem) -> None:
+        self.problem: CreateProblem = problem
+        super().__init__(problem)
+
+
+def distinct(peers: Sequence[PeerId]) -> list[PeerId]:
+    """The peers, if there are any and none twice. Raises `UsageError`."""
+    if not peers or len(set(peers)) < len(peers):
+        raise UsageError("name at least one peer, and none of them twice")
+    return list(peers)
+
+
+async def create(caller: Caller, peers: Sequence[PeerId], backend: str, seconds: float) -> list[PeerId]:
+    """See `zraft.create`."""
+    deadline = caller.deadline(seconds)
+    group = GroupId(chance.token_bytes(16))
+    outcomes = await each(_start_or_problem(caller, peer, group, backend, deadline) for peer in distinct(peers))
+    members = [outcome for outcome in outcomes if isinstance(outcome, Member)]
+    errors = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if not isinstance(outcome, Member)}
+    if errors:
+        await _remove_blank(caller, members, group)
+        raise CreateError(errors)
+    first, *others = members
+    try:
+        await _found(caller, first, deadline, seconds)
+    except RequestError as error:
+        await _remove_blank(caller, members, group)
+        raise _not_applied(error) from error
+    if others:
+        try:
+            await _extend(caller, members, deadline, seconds)
+        except RequestError as error:
+            if error.executed == "no":
+                await _remove_blank(caller, others, group)
+            raise _not_applied(error) from error
+    return list(peers)
+
+
+async def _found(caller: Caller, first: Member, deadline: float, seconds: float) -> None:
+    """`first` is the only member of its group, and leads it."""
+    name = first.peer.name
+    await caller.ask(first.peer.node, lambda number: Bootstrap(number, name, [first]), Result, deadline=deadline)
+    await caller.call(first.peer, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
+
+
+async def _extend(caller: Caller, members: list[Member], deadline: float, seconds: float) -> None:
+    first = members[0].peer
+    await caller.call(
+        first,
+        lambda number, name: ChangeMembership(number, name, members, [first]),
+        Result,
+        deadline=deadline,
+        seconds=seconds,
+    )
+
+
+def _not_applied(error: RequestError) -> MembershipError:
+    if isinstance(error, MembershipError):
+        return error
+    text = f"the peers were made, but the configuration was not applied: {error}"
+    return MembershipError(text, executed=error.executed)
+
+
+async def _start_or_problem(
+    caller: Caller, peer: PeerId, group: GroupId, backend: str, deadline: float
+) -> Member | CreateProblem:
+    try:
+        return await start(caller, peer, group, backend, deadline)
+    except _Standing as standing:
+        return standing.problem
+
+
+async def start(caller: Caller, peer: PeerId, group: GroupId, backend: str, deadline: float) -> Member:
+    """A blank replica of `group`, made on its node. Raises `_Standing`.
+
+    A blank one of another group, which somebody left behind, is replaced; one that belongs to a group stays.
+    """
+    for attempt in (1, 2):
+        try:
+            return await _start(caller, peer, group, backend, deadline)
+        except _Standing as standing:
+            if attempt == 2 or standing.problem != "already_present":
+                raise
+        if not await _cleared(caller, peer, deadline):
+            raise _Standing("already_present")
+    raise UsageError("a second attempt is the last")
+
+
+async def _start(caller: Caller, peer: PeerId, group: GroupId, backend: str, deadline: float) -> Member:
+    try:
+        reply = await caller.ask(
+            peer.node, lambda number: StartPeer(number, peer.name, group, backend), Started, deadline=deadline
+        )
+    except CreateError as error:
+        raise _Standing(next(iter(error.errors.values()), "already_present")) from error
+    except RequestError as error:
+        raise _Standing("node_down") from error
+    if reply.member.peer != peer:
+        await _remove_blank(caller, [reply.member], group, node=peer.node)
+        known = reply.member.peer.node
+        raise UsageError(f"the node at {peer.node} is known to others as {known}: name its peers so")
+    return reply.member
+
+
+async def _cleared(caller: Caller, peer: PeerId, deadline: float) -> bool:
+    """True where the peer that stands in the way was blank, stayed so, and is gone."""
+    try:
+        first = await entry_of(caller, peer, deadline)
+        if first is None:
+            return True
+        if first.role != "blank":
+            return False
+        await asyncio.sleep(BLANK_S)
+        if await entry_of(caller, peer, deadline) != first:
+            return False
+        await caller.ask(
+            peer.node, lambda number: RemovePeer(number, peer.name, first.group), Result, deadline=deadline
+        )
+    except RequestError:
+        return False
+    return True
+
+
+async def _remove_blank(caller: Caller, members: Sequence[Member], group: GroupId, *, node: str = "") -> None:
+    """What a failed create made goes again, where it is reached. What meanwhile belongs to a configuration stays."""
+    deadline = caller.deadline(CLEAN_UP_S)
+
+    async def remove_one(member: Member) -> None:
+        name = member.peer.name
+        try:
+            await caller.ask(
+                node or member.peer.node, lambda number: RemovePeer(number, name, group), Result, deadline=deadline
+            )
+        except RequestError:
+            return
+
+    await each(remove_one(member) for member in members)
+
+
+async def entry_of(caller: Caller, peer: PeerId, deadline: float) -> PeerEntry | None:
+    """What the node of `peer` knows under its name; None: nothing. Raises `RequestError`."""
+    reply = await caller.ask(peer.node, ListPeers, Peers, deadline=deadline)
+    return next((entry for entry in reply.peers if entry.member.peer.name == peer.name), None)
+
+
+async def change(
+    caller: Caller, peer: PeerId, new: Sequence[PeerId], old: Sequence[PeerId], seconds: float
+) -> list[PeerId]:
+    """See `zraft.set_new_conf`."""
+    deadline = caller.deadline(seconds)
+    new, old = distinct(new), distinct(old)
+    own = await entry_of(caller, peer, deadline)
+    if own is None:
+        raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
+    found = await each(_find_or_start(caller, one, own, deadline) for one in new)
+    standing = {one: what.problem for one, what in zip(new, found, strict=True) if isinstance(what, _Standing)}
+    if any(problem != "node_down" for problem in standing.values()):
+        raise CreateError(standing)
+    members = {one: what for one, what in zip(new, found, strict=True) if isinstance(what, Member)}
+    if standing:
+        members |= await _members_that_are_down(caller, peer, list(standing), deadline, seconds)
+    await caller.call(
+        peer,
+        lambda number, name: ChangeMembership(number, name, [members[one] for one in new], old),
+        Result,
+        deadline=deadline,
+        seconds=seconds,
+    )
+    return new
+
+
+async def _find_or_start(caller: Caller, peer: PeerId, own: PeerEntry, deadline: float) -> Member | _Standing:
+    """The replica of the group on its node with its present incarnation, made there if there is none."""
+    try:
+        entry = await entry_of(caller, peer, min(deadline, caller.deadline(CLEAN_UP_S)))
+    except RequestError:
+        return _Standing("node_down")
+    if entry is not None and entry.group == own.group:
+        return entry.member
+    try:
+        return await start(caller, peer, own.group, own.backend, deadline)
+    except _Standing as standing:
+        return standing
+
+
+async def _members_that_are_down(
+    caller: Caller, peer: PeerId, wanted: list[PeerId], deadline: float, seconds: float
+) -> dict[PeerId, Member]:
+    """Members whose nodes are not reached keep the incarnation that the configuration knows."""
+    conf, _ = await caller.call(peer, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
+    known = {member.peer: member for member in (*conf.members, *conf.learners)}
+    for one in wanted:
+        if one not in known:
+            raise PeerUnavailable(f"{one.node} cannot be reached, and {one} is new: start that node first")
+    return {one: known[one] for one in wanted}
+
+
+async def remove(caller: Caller, peers: Sequence[PeerId], seconds: float) -> None:
+    """See `zraft.remove`."""
+    deadline = caller.deadline(seconds)
+
+    async def remove_one(peer: PeerId) -> RequestError | None:
+        try:
+            await _remove(caller, peer, deadline, seconds)
+        except RequestError as error:
+            return error
+        return None
+
+    errors = [error for error in await each(remove_one(peer) for peer in distinct(peers)) if error is not None]
+    if errors:
+        timed_out = next((error for error in errors if isinstance(error, RequestTimeout)), None)
+        raise timed_out or errors[0]
+
+
+async def _remove(caller: Caller, peer: PeerId, deadline: float, seconds: float) -> None:
+    """A peer that was removed from its group is not told: if it thinks that it belongs to it, the group is asked."""
+    entry = await entry_of(caller, peer, deadline)
+    if entry is None:
+        raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
+    try:
+        await _remove_replica(caller, entry, 0, deadline)
+    except MembershipError:
+        left_at = await _left_at(caller, entry, deadline, seconds)
+        if not left_at:
+            raise
+        await _remove_replica(caller, entry, left_at, deadline)
+
+
+async def _remove_replica(caller: Caller, entry: PeerEntry, left_at: int, deadline: float) -> None:
+    peer = entry.member.peer
+    await caller.ask(
+        peer.node, lambda number: RemovePeer(number, peer.name, entry.group, left_at), Result, deadline=deadline
+    )
+
+
+async def _left_at(caller: Caller, entry: PeerEntry, deadline: float, seconds: float) -> int:
+    """The index of a committed configuration of the peer's group without it; 0 where nobody knows of one."""
+    own = entry.member.peer
+    stat = await caller.ask(own.node, lambda number: Stat(number, own.name), Status, deadline=deadline)
+    for other in stat.status.peers:
+        if other == own:
+            continue
+        try:
+            conf, _ = await caller.call(other, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
+        except RequestError:
+            continue
+        if conf.group == entry.group and entry.member not in (*conf.members, *conf.learners):
+            return conf.index
+    return 0

@@ -1,0 +1,95 @@
+"""What users are given: plain, frozen values that do not change with the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from zraft.types import Index, PeerId, Term, Value
+from zraft.wire import requests
+
+PeerRole: TypeAlias = Literal["loading", "blank", "follower", "candidate", "leader", "learner", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStatus:
+    """One peer as it sees itself. `leader` is None while it knows none; `fault` says why a failed one is down.
+
+    `peers` are the voters of its newest configuration, which was appended at `conf_index`; `first_index` to
+    `last_index` is its log, of which everything up to `commit_index` is decided and up to `last_applied` applied.
+    """
+
+    id: PeerId
+    role: str
+    """A `PeerRole`; a newer node may have more of them."""
+    term: Term
+    leader: PeerId | None
+    first_index: Index
+    last_index: Index
+    last_term: Term
+    commit_index: Index
+    last_applied: Index
+    snapshot_index: Index
+    snapshot_term: Term
+    conf_index: Index
+    peers: tuple[PeerId, ...]
+    sessions: int
+    watchers: int
+    ephemerals: int
+    backend: str
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A stable and committed configuration: who leads, at which index it stands, who votes and who only learns."""
+
+    leader: PeerId
+    index: Index
+    peers: tuple[PeerId, ...]
+    learners: tuple[PeerId, ...]
+
+
+class Answered(tuple[Value, PeerId]):  # noqa: SLOT001 - a tuple with room for `index` cannot have slots
+    """`(result, target)`: what the backend answered, and the peer that was asked in the end, which leads.
+
+    `.index` is the entry that did it, or for a query the last one that the answer has seen. (It stands where a tuple
+    has a method of the same name.)
+    """
+
+    index: Index  # type: ignore[assignment]  # the name is part of the contract
+
+    def __new__(cls, result: Any, target: PeerId, index: Index) -> Answered:
+        answer = tuple.__new__(cls, (result, target))
+        answer.index = index
+        return answer
+
+    @property
+    def result(self) -> Value:
+        """What the backend answered."""
+        return self[0]
+
+    @property
+    def target(self) -> PeerId:
+        """The peer that answered."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[Value, PeerId, Index]:
+        return (self[0], self[1], self.index)
+
+
+def status_of(status: requests.PeerStatus) -> PeerStatus:
+    """What a node said about one of its peers."""
+    return PeerStatus(**msgspec.structs.asdict(status))
+
+
+def configuration_of(conf: requests.Conf) -> Configuration:
+    """What a leader said about its group."""
+    return Configuration(
+        conf.leader,
+        conf.index,
+        tuple(member.peer for member in conf.members),
+        tuple(member.peer for member in conf.learners),
+    )

@@ -1,0 +1,141 @@
+"""After the chaos: progress as soon as a quorum is well, and equality once everybody is.
+
+Core quorum: nodes are left down as long as every configuration that any log ends with keeps its majorities. The
+others are well again, and then clients must succeed within a bound (L1, L3). At last all are well, and all members
+must come to hold the same log and the same state (L4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from zraft.core.entries import Membership
+from zraft.peer.peer import Peer
+from zraft.sim.chance import Chance
+from zraft.sim.checks.ghost import Violation
+from zraft.sim.cluster import Cluster
+from zraft.sim.faults import calm_down
+from zraft.sim.node import SimNode
+from zraft.sim.operator import PEER
+from zraft.types import Member
+
+Condition: TypeAlias = Callable[[], bool]
+
+PROGRESS_TIMEOUTS = 60
+"""Election timeouts within which a healed quorum must serve. Generous: it is about ever or never."""
+
+EQUAL_TIMEOUTS = 100
+"""Election timeouts within which healed members must be equal."""
+
+
+def heal_core(cluster: Cluster, chance: Chance) -> None:
+    """Nodes of a core quorum are well, the others are down; then progress is required."""
+    calm_down(cluster)
+    spared = _left_down(cluster, chance)
+    for name, node in cluster.nodes.items():
+        if name in spared:
+            node.crash(power_loss=False)
+        elif node.host is None:
+            _start(node)
+    served = _served(cluster)
+    if not _run_until(cluster, PROGRESS_TIMEOUTS, lambda: _served(cluster) > served + len(cluster.clients)):
+        raise Violation("progress", f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts; {_story(cluster)}")
+
+
+def heal_all(cluster: Cluster) -> None:
+    """Everybody is well; then equality is required."""
+    for node in cluster.nodes.values():
+        if node.host is None:
+            _start(node)
+    served = _served(cluster)
+    if not _run_until(cluster, PROGRESS_TIMEOUTS, lambda: _served(cluster) > served + len(cluster.clients)):
+        raise Violation("progress", f"nobody was served after all was healed; {_story(cluster)}")
+    for client in cluster.clients.values():
+        client.stop()
+    if not _run_until(cluster, EQUAL_TIMEOUTS, lambda: not _difference(cluster)):
+        raise Violation("equality", f"{_difference(cluster)}; {_story(cluster)}")
+
+
+def _start(node: SimNode) -> None:
+    if not node.start():
+        raise Violation("restart", f"{node.name} cannot start: {node.fault}")
+
+
+def _served(cluster: Cluster) -> int:
+    return sum(client.succeeded for client in cluster.clients.values())
+
+
+def _run_until(cluster: Cluster, timeouts: int, is_reached: Condition) -> bool:
+    for _ in range(timeouts):
+        if is_reached():
+            return True
+        cluster.scheduler.run_until(cluster.scheduler.now_ms + cluster.election_ms)
+    return is_reached()
+
+
+def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
+    """Nodes without which every configuration at the end of any log can still decide."""
+    ghosts = cluster.checks.ledger.nodes.values()
+    in_force = [ghost.disk.configurations[-1].membership for ghost in ghosts if ghost.disk.configurations]
+    in_force += [ghost.log.configurations[-1].membership for ghost in ghosts if ghost.log.configurations]
+    down: list[str] = []
+    for name in chance.shuffled(cluster.names):
+        is_spare = all(can_decide(membership, [*down, name]) for membership in in_force if membership is not None)
+        if is_spare and chance.below(4):
+            down.append(name)
+    return down if in_force else []
+
+
+def can_decide(membership: Membership, down: list[str]) -> bool:
+    """Majorities of both voter sets are on other nodes than `down`."""
+
+    def is_well(voters: tuple[Member, ...]) -> bool:
+        return 2 * sum(voter.peer.node not in down for voter in voters) > len(voters) or not voters
+
+    return is_well(membership.voters) and is_well(membership.outgoing)
+
+
+def _difference(cluster: Cluster) -> str:
+    """Empty, or what keeps the members of the last committed configuration from being equal."""
+    ledger = cluster.checks.ledger
+    if not ledger.committed.configurations:
+        return "no configuration is committed"
+    last = ledger.committed.configurations[-1].membership
+    if last is None or not last.is_stable:
+        return f"the configuration is not stable: {last}"
+    peers = [peer for member in last.voters if (peer := _peer(cluster, member)) is not None]
+    if len(peers) < len(last.voters):
+        return f"not every member runs: {', '.join(str(member) for member in last.voters)}"
+    states = [(peer.raft.log.last_index, peer.raft.commit_index, peer.machine.last_applied) for peer in peers]
+    end = ledger.committed.end.last
+    if any(state != (end, end, end) for state in states):
+        return f"logs end, are committed and applied at {states}, the group committed {end}"
+    digests = [peer.machine.backend.digest() for peer in peers]
+    for peer, digest in zip(peers, digests, strict=True):
+        cluster.checks.applied(peer.raft.me, end, digest)
+    return ""
+
+
+def _peer(cluster: Cluster, member: Member) -> Peer | None:
+    host = cluster.nodes[member.peer.node].host
+    peer = host.peers.get(PEER) if host is not None else None
+    return peer if peer is not None and peer.raft.me == member else None
+
+
+def _story(cluster: Cluster) -> str:
+    """Every replica in a few words."""
+    words: list[str] = []
+    for name, node in cluster.nodes.items():
+        peer = node.host.peers.get(PEER) if node.host is not None else None
+        if peer is None:
+            words.append(f"{name} {'has no peer' if node.is_up else 'is down'}")
+            continue
+        raft, membership = peer.raft, peer.raft.membership
+        voters = ",".join(str(member) for member in membership.voters) if membership is not None else "none"
+        outgoing = ",".join(str(member) for member in membership.outgoing) if membership is not None else ""
+        words.append(
+            f"{raft.me} {raft.role_name.value} term {raft.current_term} {raft.log} commit {raft.commit_index} "
+            f"applied {peer.machine.last_applied} voters {voters} outgoing {outgoing or 'none'}"
+        )
+    return "; ".join(words)
