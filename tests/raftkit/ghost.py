@@ -27,8 +27,7 @@ class Ghost:
         if type(role) is Leader:
             known = self.leader_of.setdefault(raft.current_term, me)
             assert known == me, f"I1: {known} and {me} lead term {raft.current_term}"
-            if raft.log.last_index == role.term_start:
-                self._check_completeness(raft)
+            self._check_completeness(raft)
         applied = max(self.applied.get(me, 0), reset_to)
         if raft.commit_index > applied:
             for batch in journal:
@@ -39,5 +38,5 @@ class Ghost:
 
     def _check_completeness(self, raft: Raft) -> None:
         for last, batch in self.committed.items():
-            if last > raft.log.base_index:
+            if last > raft.log.base_index and batch.term < raft.current_term:
                 assert raft.log.has(last, batch.term), f"I4: {raft.me} leads {raft.current_term} without {batch}"

@@ -92,7 +92,7 @@ class _Root(click.Group):
 @click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zraft", message="zraft %(version)s")
 def root() -> None:
-    """Replicated state machines by the Raft protocol: run nodes, make groups of peers, read and write.
+    r"""Replicated state machines by the Raft protocol: run nodes, make groups of peers, read and write.
 
     A node is a process, a peer is one replica on a node and is written name@host:port, and the peers that replicate one
     log are a group. Commands that talk to a group take its peers from --peers or from the variable ZRAFT_PEERS.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from zraft.app.options import json_option
-
 
 @click.group()
 def log() -> None:

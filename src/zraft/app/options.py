@@ -19,7 +19,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 PEERS_VARIABLE: Final = "ZRAFT_PEERS"
 
 
-class PeerType(click.ParamType):
+class PeerType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     """`name@host:port`."""
 
     name = "peer"
@@ -31,7 +31,7 @@ class PeerType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class PeersType(click.ParamType):
+class PeersType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     """Peers with commas between them."""
 
     name = "peers"
@@ -46,7 +46,7 @@ class PeersType(click.ParamType):
         return list(dict.fromkeys(peers))
 
 
-class _Seconds(click.ParamType):
+class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:

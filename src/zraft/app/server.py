@@ -76,7 +76,7 @@ async def _stop_when(ended: asyncio.Event, node: Node) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed; None: asyncio's own."""
+    """The loop of uvloop where that is installed; None: asyncio's own."""
     try:
         import uvloop
     except ImportError:

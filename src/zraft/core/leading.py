@@ -70,9 +70,7 @@ def on_heartbeat_reply(replica: Replica, role: Leader, message: HeartbeatReply) 
         replica.violated(f"{message.sender} answers round {message.round} of {role.round}")
     progress.contact_ms = replica.now
     progress.round = max(progress.round, message.round)
-    if progress.state is ProgressState.PROBE and not progress.loading:
-        progress.waiting_since_ms = None  # it lives, so a probe that it has not answered by now may be lost: repeat it
-        replication.send_append(replica, role, message.sender, progress)
+    replication.repeat_probe(replica, role, message.sender, progress)
     reads.check_round(replica, role)
 
 

@@ -160,6 +160,19 @@ def commit(replica: Replica, index: Index) -> None:
     replica.out.commit_to = index
 
 
+def repeat_probe(replica: Replica, role: Leader, member: Member, progress: Progress) -> None:
+    """The follower lives, and left a probe unanswered for two heartbeats: it may be lost, and costs little.
+
+    Not sooner: the answer waits for the follower's disk, and heartbeats of reads come by the hundred.
+    """
+    sent = progress.waiting_since_ms
+    if sent is None or progress.state is not ProgressState.PROBE or progress.next_index <= replica.log.base_index:
+        return
+    if replica.now - sent >= 2 * replica.settings.heartbeat_ms:
+        progress.lose_flights()
+        send_append(replica, role, member, progress)
+
+
 def recover_lost(replica: Replica, progress: Progress) -> None:
     """Without a reply for too long, what was sent counts as lost (§3.7)."""
     sent = progress.oldest_sent_ms()

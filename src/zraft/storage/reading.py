@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import google_crc32c
 
@@ -12,9 +13,11 @@ from zraft.core.entries import Batch
 from zraft.errors import CorruptData
 from zraft.storage.disk import Disk, ReadAt
 from zraft.storage.index import LogIndex
-from zraft.storage.records import HEADER_BYTES, header_at
+from zraft.storage.records import HEADER, HEADER_BYTES, MAGIC
 from zraft.storage.segments import segment_name
 from zraft.types import Index, Term
+
+_CRC: Final = struct.Struct("<4xI")
 
 
 class Wanted(NamedTuple):
@@ -66,16 +69,19 @@ def plan_reads(wanted: Sequence[Wanted]) -> Plan:
 
 def check_batch(data: bytes, at: int, owner: int, item: Wanted) -> Batch:
     """The batch whose record begins at `data[at]`. Raises CorruptData unless it is exactly the wanted one."""
-    header = header_at(data, at, item.segment, stands_at=item.offset)
-    if header is None:
+    payload_at = at + HEADER_BYTES
+    if len(data) < payload_at or google_crc32c.value(data[at + 8 : payload_at]) != _CRC.unpack_from(data, at)[0]:
         raise _corrupt(item, "the header does not match its checksum")
-    last = header.first + header.entries - 1
-    if (header.owner, header.first, last, header.term) != (owner, item.first, item.last, item.term):
+    (
+        magic, _, _, _, its_owner, first, term, time, wall, count, length, payload_crc, _, segment, offset, _, _, _, kind,
+    ) = HEADER.unpack_from(data, at)  # fmt: skip
+    found = magic, its_owner, segment, offset, first, first + count - 1, term
+    if found != (MAGIC, owner, item.segment, item.offset, item.first, item.last, item.term):
         raise _corrupt(item, "another record is there")
-    payload = data[at + HEADER_BYTES : at + HEADER_BYTES + header.length]
-    if len(payload) != header.length or google_crc32c.value(payload) != header.payload_crc:
+    payload = data[payload_at : payload_at + length]
+    if len(payload) != length or google_crc32c.value(payload) != payload_crc:
         raise _corrupt(item, "the payload does not match its checksum")
-    return Batch(header.first, header.entries, header.term, header.time, header.wall, header.batch_kind, payload)
+    return Batch(first, count, term, time, wall, kind, payload)
 
 
 def check_batches(plan: Plan, reads: Sequence[bytes], owner: int, wanted: Sequence[Wanted]) -> list[Batch]:

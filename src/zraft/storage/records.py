@@ -172,21 +172,19 @@ def encode_header(
     return _FRONT.pack(MAGIC, google_crc32c.value(rest)) + rest
 
 
-def header_at(data: bytes, offset: int, segment: int, *, stands_at: int | None = None) -> Header | None:
-    """The header at `data[offset]`; None where none is, or one that is damaged or belongs elsewhere.
+def header_at(data: bytes, offset: int, segment: int) -> Header | None:
+    """The header at `offset` of `segment`, whose bytes are `data`; None where none is, or one that is damaged.
 
-    It must say that it stands in `segment` at `stands_at`; None: at `offset`, because `data` is the whole segment.
     Raises StorageError where it is whole and of a version or kind that this program does not know.
     """
     if offset + HEADER_BYTES > len(data):
         return None
     header = Header._make(HEADER.unpack_from(data, offset))
-    place = offset if stands_at is None else stands_at
-    if header.magic != MAGIC or header.segment != segment or header.offset != place:
+    if header.magic != MAGIC or header.segment != segment or header.offset != offset:
         return None
     if header.crc != google_crc32c.value(data[offset + 8 : offset + HEADER_BYTES]):
         return None
-    refuse_unknown(header.version, header.kind, segment, place)
+    refuse_unknown(header.version, header.kind, segment, offset)
     return header
 
 

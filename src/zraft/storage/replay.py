@@ -12,6 +12,7 @@ Copies are kept aside until the last record is read, and obey truncations and sn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -24,10 +25,13 @@ from zraft.storage.hard_state import ReplicaRow
 from zraft.storage.index import LogIndex
 from zraft.storage.journal import Place
 from zraft.storage.reading import Wanted, read_batches, wanted_at
-from zraft.storage.records import HEADER_BYTES, Record, RecordKind, decode_mark, record_bytes
+from zraft.storage.records import Record, RecordKind, decode_mark, record_bytes
 from zraft.storage.replica import RecoveredReplica
 from zraft.storage.segments import segment_name
 from zraft.types import Index
+
+_BATCH_OVERHEAD: Final = 64
+"""What a batch in memory takes beyond what its record takes on disk."""
 
 
 class Trace:
@@ -174,9 +178,9 @@ class Trace:
         return found
 
     def _tail(self, whole: int, tail_bytes: int) -> Sequence[Wanted]:
-        """The newest of the first `whole` batches, as many as weigh at most `tail_bytes`."""
-        position = whole
-        while position and (tail_bytes := tail_bytes - self.index.sizes[position - 1] + HEADER_BYTES) >= 0:
+        """The newest of the first `whole` batches, as many as weigh at most `tail_bytes` in memory."""
+        position, sizes = whole, self.index.sizes
+        while position and (tail_bytes := tail_bytes - sizes[position - 1] - _BATCH_OVERHEAD) >= 0:
             position -= 1
         return [wanted_at(self.index, at) for at in range(position, whole)]
 

@@ -51,7 +51,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     segment_bytes: int = 10 * limits.MIB
     tail_bytes: int = limits.LOG_CACHE_BYTES
-    """Payload of the newest batches that recovery hands back, over all replicas."""
+    """What the newest batches that recovery hands back may take in memory, those of all replicas together."""
     sync: bool = True
     """False: batches are acknowledged before they are durable. Term and vote are synced all the same."""
 
@@ -102,6 +102,7 @@ class Store:
         self._epoch = epoch
         self._generation = generation
         self._logs = {log.meta.name: log for log in logs}
+        self._owners = {log.owner: log.meta.name for log in logs}
         self._state_changed = False
         self._dones: dict[str, int] = {}
         """The last save of each replica since the last hand-out."""
@@ -130,16 +131,17 @@ class Store:
         """A new replica with an empty log; `SaveDone(meta.name, number)` when it is durable. Raises UsageError."""
         if meta.name in self._logs:
             raise UsageError(f"there is a replica named {meta.name} already")
-        if not 0 < meta.incarnation < 1 << 64 or any(log.owner == meta.incarnation for log in self._logs.values()):
+        if not 0 < meta.incarnation < 1 << 64 or meta.incarnation in self._owners:
             raise UsageError(f"incarnation {meta.incarnation} of {meta.name} is not a new 64-bit number")
         self._logs[meta.name] = StoredLog(meta, hard_state or HardState(), self._journal.next_lsn)
+        self._owners[meta.incarnation] = meta.name
         self._state_changed = True
         self._dones[meta.name] = number
 
     def remove_replica(self, name: str, number: int) -> None:
         """The replica and its log are forgotten; `SaveDone(name, number)` when that is durable. Raises UsageError."""
         log = self._log(name)
-        del self._logs[name]
+        del self._logs[name], self._owners[log.owner]
         add_released(self._released, log.forget_all())
         self._state_changed = True
         self._dones[name] = number

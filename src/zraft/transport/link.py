@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from zraft import limits
 from zraft.errors import HandshakeRefused, ProtocolError, TooLarge, UsageError
@@ -225,10 +225,8 @@ class Link(asyncio.Protocol):
 
     # What the event loop calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise UsageError("a link needs a stream")
-        self._transport = transport
+    def connection_made(self, made: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, made)  # uvloop's are of no class of asyncio
         transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         self.remote = str(transport.get_extra_info("peername"))
         _set_options(transport.get_extra_info("socket"))
@@ -236,7 +234,7 @@ class Link(asyncio.Protocol):
         if self.refusal is not None:
             transport.abort()
         elif isinstance(self._handshake, Dialing):
-            transport.write(self._handshake.opening())
+            self._put(transport, self._handshake.opening())
 
     def data_received(self, data: bytes) -> None:
         self._counters.bytes_in += len(data)
@@ -300,9 +298,7 @@ class Link(asyncio.Protocol):
         if self.refusal is not None or self._transport is None:
             return
         answer = handshake.feed(data)
-        if answer:
-            self._counters.bytes_out += len(answer)
-            self._transport.write(answer)
+        self._put(self._transport, answer)
         if handshake.established is None:
             return
         if self._timer is not None:
@@ -320,8 +316,7 @@ class Link(asyncio.Protocol):
     def _turn_away(self, refusal: HandshakeRefused) -> None:
         self.refusal = refusal
         if self._transport is not None and self._handshake is not None:
-            if self._handshake.farewell:
-                self._transport.write(self._handshake.farewell)
+            self._put(self._transport, self._handshake.farewell)
             self._hang_up(self._transport)
 
     def _too_late(self) -> None:
@@ -341,12 +336,15 @@ class Link(asyncio.Protocol):
                 parts += (frame_header(self._sends or 0, payload), payload)
                 size += len(payload)
         if parts and self._transport is not None:
-            data = b"".join(parts)
-            self._counters.bytes_out += len(data)
-            self._transport.write(data)
+            self._put(self._transport, b"".join(parts))
         if (self._urgent.items or self._bulk.items) and not self._is_scheduled and not self._is_blocked:
             self._is_scheduled = True
             self._loop.call_soon(self._turn_ended)
+
+    def _put(self, transport: asyncio.Transport, data: bytes) -> None:
+        if data:
+            self._counters.bytes_out += len(data)
+            transport.write(data)
 
     def _balance(self) -> None:
         """Read no further requests while the replies to earlier ones pile up."""

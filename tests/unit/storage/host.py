@@ -18,7 +18,9 @@ Log = tuple[SnapshotMark, tuple[Batch, ...]]
 
 
 def meta(name: str, incarnation: int = 0) -> ReplicaMeta:
-    return ReplicaMeta(name, GroupId(name.encode().ljust(16, b"g")), incarnation or 1000 + sum(name.encode()), "dict")
+    return ReplicaMeta(
+        name, GroupId(name.encode().ljust(16, b"g")), incarnation or 1000 + int.from_bytes(name.encode(), "big"), "dict"
+    )
 
 
 def member(name: str, incarnation: int = 7) -> Member:
@@ -118,9 +120,7 @@ class Host:
         for name in self.found:
             if name not in known.replicas:
                 assert not known.is_acked(name, known.numbers[name]), f"{name} is back"
-                self.replicas[name] = Expected(
-                    self.found[name].recovered, known.removed[name].check(self.found[name])
-                )
+                self.replicas[name] = Expected(self.found[name].recovered, known.removed[name].check(self.found[name]))
 
     def is_acked(self, name: str, number: int) -> bool:
         return any(isinstance(item, SaveDone) and item.name == name and item.number >= number for item in self.results)

@@ -1,0 +1,175 @@
+"""`zraft server` as child processes, on ports that nobody else takes: for demonstrations and tests.
+
+A port is leased with a lock on a file in the folder for temporary files, for as long as this process lives, and lies
+below the range from which systems draw ports for outgoing connections: a node that is restarted finds its port free,
+and two runs at once never meet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from zraft.errors import ZraftError
+
+_PORTS: Final = range(12_000, 32_000)
+_READY_S: Final = 20.0
+_STOP_S: Final = 15.0
+
+
+class ServerFailed(ZraftError):
+    """A child process did not do what it should. The text has the last line of its log."""
+
+
+class PortLease:
+    """One free port of the loopback interface, ours until `release` or the end of this process."""
+
+    def __init__(self) -> None:
+        for port in random.sample(_PORTS, 1000):
+            lock = _locked(Path(tempfile.gettempdir(), f"zraft-port-{port}.lock"))
+            if lock is not None:
+                if _is_free(port):
+                    self.port, self._lock = port, lock
+                    return
+                _unlock(lock)
+        raise ServerFailed("no free port was found")
+
+    def release(self) -> None:
+        """The port is anybody's again."""
+        _unlock(self._lock)
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    try:
+        file = path.open("ab")
+    except OSError:  # another user's
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(file.fileno()).st_ino:  # not one that its last owner has just removed
+            return file
+    except OSError:
+        pass
+    file.close()
+    return None
+
+
+def _unlock(file: IO[bytes]) -> None:
+    Path(file.name).unlink(missing_ok=True)
+    file.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+class ServerProcess:
+    """One node on `address` with its data in `folder`. Started, killed and started again as often as wanted."""
+
+    def __init__(
+        self, folder: Path, address: str, *, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder, self.address = folder, address
+        self.log = folder.with_name(f"{folder.name}.log")
+        """What it writes to stderr, of all its lives."""
+        self._options = list(options)
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process. Raises `ServerFailed` where there is none."""
+        if self._process is None:
+            raise ServerFailed(f"{self.address} is not running")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """It was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """It serves when this returns. Raises `ServerFailed` where it does not."""
+        self.spawn()
+        self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start the process without waiting for it."""
+        command = [sys.executable, "-m", "zraft", "server", "--listen", self.address, "--data-dir", str(self.folder)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [*command, *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for whoever runs it
+            )
+
+    def wait_ready(self, timeout_s: float = _READY_S) -> None:
+        """Returns once it says that it serves. Raises `ServerFailed`, and kills it, where it does not."""
+        process = self._process
+        if process is None or process.stdout is None:
+            raise ServerFailed(f"{self.address} was not started")
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            is_there = selector.select(timeout_s)
+        line = process.stdout.readline() if is_there else ""
+        if "serves" not in line:
+            self.kill()
+            raise ServerFailed(f"{self.address} did not start: {self.last_line() or 'it said nothing'}")
+
+    def last_line(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return lines[-1] if lines else ""
+
+    def wait_ended(self, timeout_s: float = _STOP_S) -> int:
+        """Its exit status. Raises `ServerFailed`, and kills it, where it does not end."""
+        process = self._process
+        if process is None:
+            raise ServerFailed(f"{self.address} is not running")
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServerFailed(f"{self.address} did not end within {timeout_s:g} s") from None
+        self._forget(process)
+        return status
+
+    def stop(self) -> int:
+        """End it cleanly (SIGTERM); its exit status."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait_ended()
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a power cut would, except that the system keeps what was written."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._forget(process)
+
+    def _forget(self, process: subprocess.Popen[str]) -> None:
+        if process.stdout is not None:
+            process.stdout.close()
+        self._process = None
