@@ -32,10 +32,10 @@ from zraft.core.events import (
 )
 from zraft.core.memberships import encode_membership
 from zraft.core.messages import InstallSnapshot, Message
-from zraft.core.output import LoadBatches, Output
+from zraft.core.output import LoadBatches, Output, RoleName
 from zraft.core.raft import Raft
 from zraft.core.recovered import RaftSettings
-from zraft.core.roles import Candidate, Follower, Leader, PreCandidate
+from zraft.core.roles import Leader
 from zraft.core.text import output_lines
 from zraft.errors import ReplicaFault
 from zraft.types import Index, Member, Millis, PeerId, Term
@@ -386,9 +386,9 @@ class Cluster:
         assert isinstance(role, Leader), f"{name} is {self[name].role_name}"
         return role
 
-    def role(self, name: str) -> type[Follower | PreCandidate | Candidate | Leader]:
-        """The type of the role of `name`."""
-        return type(self[name].role)
+    def role(self, name: str) -> RoleName:
+        """The role of `name` as users see it."""
+        return self[name].role_name
 
 
 def log_of(terms: Iterable[Term], membership: Membership) -> list[Batch]:

@@ -10,8 +10,6 @@ from zraft.errors import (
     ChangeInProgress,
     ConfigError,
     CreateError,
-    DataDirInUse,
-    DataDirUnsafe,
     NotStable,
     OutcomeUnknown,
     Overloaded,
@@ -29,8 +27,6 @@ _PROBLEMS: Final = {
 
 _ADVICE: Final[tuple[tuple[type[ZraftError], str], ...]] = (
     (AddressInUse, "stop that process, or choose another port with --listen"),
-    (DataDirInUse, "stop that process, or choose another folder with --data-dir"),
-    (DataDirUnsafe, "choose another folder with --data-dir, or mend this one"),
     (Overloaded, "try again in a moment"),
     (NotStable, "try again in a moment"),
     (ChangeInProgress, "try again in a moment"),

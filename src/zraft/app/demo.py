@@ -12,16 +12,15 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from zraft.app.advice import line_of
 from zraft.app.processes import PortLease, ServerFailed, ServerProcess
-from zraft.client.caller import each
+from zraft.app.writers import Ledger, check_peer, write_keys
 from zraft.client.client import Client
 from zraft.errors import RequestError, ZraftError
-from zraft.types import NOT_FOUND, Index, PeerId
+from zraft.types import PeerId
 
 WRITERS: Final = 8
 READERS: Final = 4
@@ -29,64 +28,19 @@ CALM_S: Final = 2.0
 """How long the load runs before the leader is killed, and again after another leads."""
 PATIENCE_S: Final = 15.0
 """A cluster that has not recovered by then never will."""
-CHECKS_AT_ONCE: Final = 256
 
 
 class _Failed(Exception):
     """What the demonstration was to show did not happen."""
 
 
-@dataclass(slots=True)
-class _Load:
-    """What the writers and readers know."""
-
-    acknowledged: dict[str, int] = field(default_factory=dict)
-    """Every key with its value: each is written once."""
-    unknown: dict[str, int] = field(default_factory=dict)
-    """Writes whose outcome nobody told: they may be there."""
-    latencies: list[float] = field(default_factory=list)
-    reads: int = 0
-    highest: Index = 0
-    """The index of the newest acknowledged write."""
-    leader: PeerId | None = None
-    """Who acknowledged last, and when."""
-    leader_at: float = 0.0
-    is_over: bool = False
-
-
-async def _write(client: Client, peers: list[PeerId], load: _Load, writer: int) -> None:
-    """One write after the other, each of a new key, until the load is over."""
-    targets = itertools.cycle(peers)
-    target = next(targets)
-    for number in itertools.count():
-        key = f"{writer}-{number}"
-        while not load.is_over:
-            began = time.perf_counter()
-            try:
-                _, target = answer = await client.write(target, (key, number), timeout=PATIENCE_S)
-            except RequestError as error:
-                target = next(targets)
-                if error.executed == "no":
-                    continue
-                load.unknown[key] = number
-                break
-            now = time.perf_counter()
-            load.latencies.append(now - began)
-            load.acknowledged[key] = number
-            load.highest = max(load.highest, answer.index)
-            load.leader, load.leader_at = target, now
-            break
-        if load.is_over:
-            return
-
-
-async def _read(client: Client, peers: list[PeerId], load: _Load, reader: int) -> None:
+async def _read(client: Client, peers: list[PeerId], ledger: Ledger, reader: int) -> None:
     """Linearizable reads of keys that were acknowledged before: each has to be there."""
     targets = itertools.cycle(peers)
     target = next(targets)
-    while not load.is_over:
+    while not ledger.is_over:
         key = f"{reader}-0"
-        if key not in load.acknowledged:
+        if key not in ledger.acknowledged:
             await asyncio.sleep(0.01)
             continue
         try:
@@ -94,7 +48,7 @@ async def _read(client: Client, peers: list[PeerId], load: _Load, reader: int) -
         except RequestError:
             target = next(targets)
             continue
-        load.reads += 1
+        ledger.reads += 1
         if value != 0:
             raise _Failed(f"an acknowledged write was not read: {key} is {value!r}")
 
@@ -103,63 +57,56 @@ async def _watch(client: Client, servers: dict[PeerId, ServerProcess]) -> None:
     peers = list(servers)
     await client.create(peers, timeout=PATIENCE_S)
     print(f"group of {len(peers)} peers: {', '.join(map(str, peers))}")
-    load = _Load()
+    ledger = Ledger()
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_write(client, peers, load, writer)) for writer in range(WRITERS)]
-        running += [tasks.create_task(_read(client, peers, load, reader)) for reader in range(READERS)]
+        running = [
+            tasks.create_task(write_keys(client, peers, ledger, str(writer), patience_s=PATIENCE_S))
+            for writer in range(WRITERS)
+        ]
+        running += [tasks.create_task(_read(client, peers, ledger, reader)) for reader in range(READERS)]
         try:
-            dead = await _lose_leader(client, servers, load)
+            dead = await _lose_leader(client, servers, ledger)
         finally:
-            load.is_over = True
-    _tell_load(load)
+            ledger.is_over = True
+    _tell_load(ledger)
     await asyncio.to_thread(servers[dead].start)
     print(f"{dead} is started again")
-    await _verify(client, peers, load)
+    await _verify(client, peers, ledger)
 
 
-async def _lose_leader(client: Client, servers: dict[PeerId, ServerProcess], load: _Load) -> PeerId:
+async def _lose_leader(client: Client, servers: dict[PeerId, ServerProcess], ledger: Ledger) -> PeerId:
     """Let the load run, kill who leads, and see another take over."""
     began = time.perf_counter()
     await asyncio.sleep(CALM_S)
-    rate = len(load.acknowledged) / (time.perf_counter() - began)
+    rate = len(ledger.acknowledged) / (time.perf_counter() - began)
     print(f"{WRITERS} writers and {READERS} readers: {rate:,.0f} writes/s")
     leader = (await client.get_conf(next(iter(servers)))).leader
     killed_at = time.perf_counter()
     servers[leader].kill()
     print(f"{leader} leads, and is killed (SIGKILL)")
-    while load.leader in (None, leader) or load.leader_at <= killed_at:
+    while ledger.leader in (None, leader) or ledger.leader_at <= killed_at:
         if time.perf_counter() - killed_at > PATIENCE_S:
             raise _Failed(f"nobody took over within {PATIENCE_S:g} s")
         await asyncio.sleep(0.001)
-    print(f"{load.leader} took over: first write after {(load.leader_at - killed_at) * 1000:.0f} ms")
+    print(f"{ledger.leader} took over: first write after {(ledger.leader_at - killed_at) * 1000:.0f} ms")
     await asyncio.sleep(CALM_S)
     return leader
 
 
-def _tell_load(load: _Load) -> None:
-    ordered = sorted(load.latencies)
+def _tell_load(ledger: Ledger) -> None:
+    ordered = sorted(ledger.latencies)
     p50, p99 = (ordered[int(len(ordered) * part)] * 1000 for part in (0.5, 0.99))
     print(
-        f"{len(load.acknowledged):,} writes acknowledged, {len(load.unknown)} unknown, {load.reads:,} reads; "
+        f"{len(ledger.acknowledged):,} writes acknowledged, {len(ledger.unknown)} unknown, {ledger.reads:,} reads; "
         f"latency of writes: half within {p50:.1f} ms, 99 % within {p99:.1f} ms"
     )
 
 
-async def _verify(client: Client, peers: list[PeerId], load: _Load) -> None:
+async def _verify(client: Client, peers: list[PeerId], ledger: Ledger) -> None:
     """Every acknowledged write is in the state of every node, once it has caught up."""
-    wanted = [*load.acknowledged, *load.unknown]
     for peer in peers:
-        found = 0
-        for at in range(0, len(wanted), CHECKS_AT_ONCE):
-            keys = wanted[at : at + CHECKS_AT_ONCE]
-            values = await each(
-                client.query_local(peer, key, min_index=load.highest, timeout=PATIENCE_S) for key in keys
-            )
-            for key, value in zip(keys, values, strict=True):
-                if key in load.acknowledged and value != load.acknowledged[key]:
-                    raise _Failed(f"{peer} has lost an acknowledged write: {key} is {value!r}")
-                found += key in load.unknown and value is not NOT_FOUND
-        print(f"{peer}: all {len(load.acknowledged):,} acknowledged writes are there, and {found} of unknown outcome")
+        found = await check_peer(client, peer, ledger, patience_s=PATIENCE_S)
+        print(f"{peer}: all {len(ledger.acknowledged):,} acknowledged writes are there, and {found} of unknown outcome")
 
 
 def main() -> int:
@@ -167,7 +114,7 @@ def main() -> int:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="zraft-demo-"))
     leases = [PortLease() for _ in range(3)]
-    addresses = [f"127.0.0.1:{lease.port}" for lease in leases]
+    addresses = [lease.address for lease in leases]
     servers = {
         PeerId("demo", address): ServerProcess(folder / f"n{number}", address)
         for number, address in enumerate(addresses, 1)

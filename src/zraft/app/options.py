@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -65,10 +66,16 @@ def peers_option(command: CommandT) -> CommandT:
         "--peers",
         type=PeersType(),
         envvar=PEERS_VARIABLE,
-        required=True,
+        callback=_named,
         metavar="PEER,...",
         help=f"Peers of the group, as name@host:port with commas between them; by default those in {PEERS_VARIABLE}.",
     )(command)
+
+
+def _named(ctx: click.Context, _param: click.Parameter, value: list[PeerId] | None) -> list[PeerId]:
+    if not value:
+        raise click.UsageError(f"name peers of the group with --peers a@host:port,... or in {PEERS_VARIABLE}", ctx)
+    return value
 
 
 def reach_options(command: CommandT) -> CommandT:
@@ -90,15 +97,14 @@ def json_option(command: CommandT) -> CommandT:
 
 
 def run(work: Callable[[Client], Awaitable[T]], cluster: str | None) -> T:
+    """What `work` returns, in an event loop of its own."""
+    return asyncio.run(with_client(work, cluster))
+
+
+async def with_client(work: Callable[[Client], Awaitable[T]], cluster: str | None) -> T:
     """What `work` returns, given a client with the secret of the environment."""
-
-    async def with_client() -> T:
-        import os
-
-        async with Client(secret=os.environ.get(SECRET_VARIABLE) or None, cluster=cluster) as client:
-            return await work(client)
-
-    return asyncio.run(with_client())
+    async with Client(secret=os.environ.get(SECRET_VARIABLE) or None, cluster=cluster) as client:
+        return await work(client)
 
 
 async def of_any(peers: list[PeerId], ask: Callable[[PeerId], Awaitable[T]]) -> T:

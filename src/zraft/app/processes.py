@@ -44,6 +44,11 @@ class PortLease:
                 _unlock(lock)
         raise ServerFailed("no free port was found")
 
+    @property
+    def address(self) -> str:
+        """The port on the loopback interface."""
+        return f"127.0.0.1:{self.port}"
+
     def release(self) -> None:
         """The port is anybody's again."""
         _unlock(self._lock)

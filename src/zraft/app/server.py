@@ -6,11 +6,11 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
+from zraft.app.loops import loop_factory
 from zraft.config import Config
 from zraft.errors import ConfigError, UsageError
 from zraft.node.node import Node
@@ -46,7 +46,7 @@ def server(
     _log_to_stderr(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(config))
     except (OSError, UsageError) as error:
         raise ConfigError([str(error)]) from error
@@ -73,15 +73,6 @@ async def _stop_when(ended: asyncio.Event, node: Node) -> None:
     await ended.wait()
     LOG.info("node %s was told to stop", node.address)
     await node.stop()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where that is installed; None: asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _log_to_stderr(config: Config) -> None:

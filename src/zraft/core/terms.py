@@ -60,7 +60,7 @@ def _answer_older(replica: Replica, message: Message) -> None:
         case AppendEntries():
             replica.send_now(AppendReply(me, to, term, False, message.prev_index))
         case Heartbeat():
-            replica.send_now(HeartbeatReply(me, to, term, message.round))
+            replica.send_now(HeartbeatReply(me, to, term, 0))  # its rounds are of another term than the reply (BM-064)
         case InstallSnapshot():
             replica.send_now(AppendReply(me, to, term, False, message.mark.index))
         case ReadIndexRequest():

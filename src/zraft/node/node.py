@@ -159,6 +159,7 @@ class Node:
                 self._host.stop()
                 self._turn()
             await self._release()
+            LOG.info("node %s has stopped", self.config.listen)
         except BaseException as error:
             self._failure = self._failure or error
             raise
@@ -189,7 +190,6 @@ class Node:
         self._host = None
         if self._disk is not None:
             await asyncio.to_thread(self._disk.close)
-        LOG.info("node %s has stopped", self.config.listen)
 
     # -- inspection
 

@@ -24,6 +24,7 @@ class Cluster:
     """Everything of one run but its course. `names` are the nodes, in order."""
 
     def __init__(self, seed: int, profile: Profile, *, keep_trace: bool = False) -> None:
+        self._profile = profile
         chance = self._chance = Chance(seed).split(profile.name)
         self.scheduler = Scheduler(chance.split("scheduler"))
         self.trace = Trace(self.scheduler, keep=keep_trace)
@@ -53,7 +54,7 @@ class Cluster:
             heartbeat_ms=max(5, election_ms // chance.between(4, 10)),
             request_timeout_ms=election_ms * chance.between(1, 4),
             catch_up_ms=10 * election_ms,
-            append_bytes=chance.choice([1, 100, limits.APPEND_BYTES]),
+            append_bytes=chance.choice(self._profile.append_bytes),
             window_messages=chance.between(1, limits.WINDOW_MESSAGES),
             uncommitted_bytes=chance.choice([200, limits.UNCOMMITTED_BYTES]),
             cache_bytes=chance.choice([1, 1000, limits.LOG_CACHE_BYTES]),
@@ -88,6 +89,14 @@ class Cluster:
 
     def _moment(self) -> int:
         return self.scheduler.performed
+
+    def leader(self) -> SimNode | None:
+        """The node that leads the largest term so far, where it still thinks so."""
+        leaders = self.checks.ledger.leader_of
+        if not leaders:
+            return None
+        member = leaders[max(leaders)]
+        return self.nodes[member.peer.node] if self.checks.ledger.node(member).is_leader else None
 
     # -- links
 

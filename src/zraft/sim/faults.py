@@ -1,6 +1,6 @@
 """Chaos: at every tick it is drawn whether something happens to a node, a link or the group, at the seed's rates.
 
-Every fault that begins may end by itself or be ended by `heal`. What is done is counted by kind.
+Half of what happens to one node happens to the leader. Every fault that begins may end by itself or be ended by `heal`. What is done is counted by kind.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Chaos:
         rates, chance = self._rates, self._chance
         cluster = self._cluster
         cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
-        node = cluster.nodes[chance.choice(cluster.names)]
+        leader = cluster.leader()
+        node = cluster.nodes[chance.choice(cluster.names)] if leader is None or chance.below(2) else leader
         if chance.happens(rates.crash):
             self._crash(node)
         if chance.happens(rates.blackout):
@@ -117,6 +118,10 @@ class Chaos:
     def _shape(self) -> list[Link]:
         chance = self._chance
         order = chance.shuffled(self._cluster.names)
+        leader = self._cluster.leader()
+        if leader is not None and chance.below(2):
+            order.remove(leader.name)
+            order.insert(0, leader.name)
         match chance.below(6):
             case 0:
                 return isolate(order, order[0])

@@ -1,5 +1,7 @@
 """How much of what goes wrong: profiles, and the rates that each seed draws from one.
 
+`stale` asks whether somebody who was away, or is behind, still speaks as if nothing had happened.
+
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
 Rates are per million and tick for what happens to nodes and links, per million frames or operations for the rest.
@@ -11,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from zraft import limits
 from zraft.errors import UsageError
 from zraft.sim.chance import Chance
 
@@ -54,6 +57,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     transfer: Range = (5_000, 40_000)
     skew: Range = (500, 2_000)
     """Rates of clocks, in thousandths."""
+    append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
+    """1: a batch per message."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
     never: frozenset[str] = frozenset()
 
@@ -78,6 +83,18 @@ PROFILES: Final = {
             nodes=(3, 5, 5),
             partition=(20_000, 60_000),
             heal=(50_000, 150_000),
+        ),
+        Profile(
+            name="stale",
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "replay"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 3, 5),
+            clients=(3, 6),
+            keys=(1, 2),
+            reads=(40, 60),
+            pause=(10_000, 30_000),
+            partition=(10_000, 30_000),
+            append_bytes=(1,),
         ),
         Profile(
             name="membership",

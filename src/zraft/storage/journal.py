@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from zraft import limits
 from zraft.core.entries import Batch
-from zraft.storage.disk import CreateFile, Operation, SyncFile, SyncFolder, WriteAt
+from zraft.storage.disk import CreateFile, DeleteFile, Operation, SyncFile, SyncFolder, WriteAt
 from zraft.storage.records import (
     HEADER_BYTES,
     RecordKind,
@@ -59,6 +59,7 @@ class Journal:
         "_fresh_sync",
         "_handed_lsn",
         "_next_lsn",
+        "_next_sequence",
         "_run",
         "_runs",
         "_segment_bytes",
@@ -89,6 +90,8 @@ class Journal:
         self._unsynced: dict[int, None] = {}
         """Segments that were written without a sync, where saves are not synced."""
         self._fresh_sync = False
+        self._next_sequence = 0
+        """The least number that the next segment may have."""
         self._spare = segments.active.sequence
         """The last segment whose file was created, or is by a job that was handed out."""
         self._spare_bytes = segment_bytes
@@ -215,14 +218,30 @@ class Journal:
         self.completed_lsn = max(self.completed_lsn, last_lsn)
         self.durable_lsn = max(self.durable_lsn, durable_lsn)
 
+    @property
+    def needs_spare(self) -> bool:
+        """Records already have their place in the segment that was prepared last."""
+        return self.segments.active.sequence >= self._spare
+
+    def give_up_spare(self) -> Operation | None:
+        """There was no space for the next segment. What may be left of its file has to go; its number is not used.
+
+        None where the file exists and is merely shorter than wanted: it serves.
+        """
+        if self._spare_bytes > limits.JOURNAL_SLICE_BYTES:
+            self._spare_bytes = self._segment_bytes
+            return None
+        self._next_sequence = self._spare + 1
+        return DeleteFile(segment_name(self._spare))
+
     def next_slice(self) -> tuple[Operation, ...]:
         """Operations that make the next segment ready a little more; () where it is ready."""
-        sequence = self.segments.active.sequence + 1
+        sequence = max(self.segments.active.sequence + 1, self._next_sequence)
         name = segment_name(sequence)
         if self._spare < sequence:
             self._spare, self._spare_bytes = sequence, min(limits.JOURNAL_SLICE_BYTES, self._segment_bytes)
             return CreateFile(name, self._spare_bytes), SyncFile(name), SyncFolder()
-        if self._spare > sequence or self._spare_bytes >= self._segment_bytes:
+        if self._spare_bytes >= self._segment_bytes:
             return ()
         offset = self._spare_bytes
         length = min(limits.JOURNAL_SLICE_BYTES, self._segment_bytes - offset)
@@ -233,7 +252,7 @@ class Journal:
         """Where a record of `size` bytes goes: behind what is in the active segment, or in a new one."""
         active = self.segments.active
         if active.used and active.used + size > active.capacity:
-            sequence = active.sequence + 1
+            sequence = max(active.sequence + 1, self._next_sequence)
             active = Segment(sequence, max(self._segment_bytes, HEADER_BYTES + size), self._next_lsn)
             if self._spare < sequence:
                 self._spare, self._spare_bytes = sequence, self._segment_bytes

@@ -73,7 +73,8 @@ def check_batch(data: bytes, at: int, owner: int, item: Wanted) -> Batch:
     if len(data) < payload_at or google_crc32c.value(data[at + 8 : payload_at]) != _CRC.unpack_from(data, at)[0]:
         raise _corrupt(item, "the header does not match its checksum")
     (
-        magic, _, _, _, its_owner, first, term, time, wall, count, length, payload_crc, _, segment, offset, _, _, _, kind,
+        magic, _, _, _, its_owner, first, term, time, wall, count, length, payload_crc,
+        _, segment, offset, _, _, _, kind,
     ) = HEADER.unpack_from(data, at)  # fmt: skip
     found = magic, its_owner, segment, offset, first, first + count - 1, term
     if found != (MAGIC, owner, item.segment, item.offset, item.first, item.last, item.term):

@@ -107,9 +107,10 @@ def mend(disk: Disk, found: Survey, segment_bytes: int) -> Mended:
     dropped = [sequence for sequence in found.segments if sequence not in kept]
     if dropped:
         disk.perform(*(DeleteFile(segment_name(sequence)) for sequence in reversed(dropped)), SyncFolder())
-    segments = [_segment(scan, sequence, segment_bytes) for sequence in kept]
+    segments = [_segment(found, sequence, segment_bytes) for sequence in kept]
     if kept and not scan.ends_in_damage:
-        _zero_rest(disk, segments[-1], scan.spans[kept[-1]].end)
+        span = scan.spans.get(kept[-1])
+        _zero_rest(disk, segments[-1], 0 if span is None else span.end)
     else:
         sequence = max(found.segments, default=0) + 1 if kept else state.oldest_segment
         segments.append(Segment(sequence, segment_bytes, scan.expected))
@@ -179,19 +180,22 @@ def _take_damage(found: Survey, damage: Damage) -> None:
 
 
 def _kept(found: Survey) -> list[int]:
-    """The segments that stay: what is needed, up to the last one with a readable record."""
+    """The segments that stay: what is needed, up to the last one with a readable record; the first one in any case."""
     oldest = found.found.state.oldest_segment
+    needed = [sequence for sequence in found.segments if sequence >= oldest]
+    if found.scan.ends_in_damage:
+        return needed
+    last = max(found.scan.spans, default=min(needed, default=0))
+    return [sequence for sequence in needed if sequence <= last]
+
+
+def _segment(found: Survey, sequence: int, segment_bytes: int) -> Segment:
+    """What is known of a segment; one without a readable record is empty, or in the middle of what was lost."""
     spans = found.scan.spans
-    last = max(found.segments, default=0) if found.scan.ends_in_damage else max(spans, default=0)
-    return [sequence for sequence in found.segments if oldest <= sequence <= last]
-
-
-def _segment(scan: Scan, sequence: int, segment_bytes: int) -> Segment:
-    """What is known of a segment; one without a readable record is in the middle of what was lost."""
-    span = scan.spans.get(sequence)
+    span = spans.get(sequence)
     if span is None:
-        before = [span.last_lsn for other, span in scan.spans.items() if other < sequence]
-        return Segment(sequence, segment_bytes, max(before, default=0) + 1)
+        before = (span.last_lsn for other, span in spans.items() if other < sequence)
+        return Segment(sequence, segment_bytes, max(before, default=found.found.state.oldest_lsn - 1) + 1)
     segment = Segment(sequence, segment_bytes, span.first_lsn)
     segment.last_lsn = span.last_lsn
     segment.used = next_sector(span.end)

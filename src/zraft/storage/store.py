@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from errno import errorcode
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -73,7 +73,11 @@ class _DeleteJob(msgspec.Struct, frozen=True):
 
 
 class _SliceJob(msgspec.Struct, frozen=True):
-    pass
+    """The next segment, made ready a little more."""
+
+
+class _DropJob(msgspec.Struct, frozen=True):
+    """What may be left of a segment that could not be made; where nothing is, the job fails, and that is all right."""
 
 
 class _Load(msgspec.Struct, frozen=True):
@@ -89,6 +93,9 @@ class _LoadJob(msgspec.Struct, frozen=True):
     log: StoredLog | None
     wanted: list[Wanted]
     plan: Plan
+
+
+_Submitted: TypeAlias = _SaveJob | _DeleteJob | _SliceJob | _DropJob | _LoadJob | CopyJob
 
 
 class Store:
@@ -109,10 +116,12 @@ class Store:
         self._released: Released = {}
         self._loads: deque[_Load] = deque()
         self._cleaning = Cleaning(journal, settings.segment_bytes)
-        self._jobs: dict[int, _SaveJob | _DeleteJob | _SliceJob | _LoadJob | CopyJob] = {}
+        self._jobs: dict[int, _Submitted] = {}
         self._last_job = 0
         self._saving = self._deleting = self._slicing = False
         self._failed = False
+        self._is_short_of_space = False
+        self._debris: Operation | None = None
         self._tidy()
 
     @staticmethod
@@ -186,6 +195,19 @@ class Store:
             self._journal.append_watermark()
 
     @property
+    def is_short_of_space(self) -> bool:
+        """There was no space for the next segment: what the present one still holds is all there is.
+
+        Whoever leads here should hand over, and new work should be refused: a save for which there is no space at all
+        poisons the store. Over when segments were deleted here, or with `retry_space`, until making one fails again.
+        """
+        return self._is_short_of_space
+
+    def retry_space(self) -> None:
+        """Try again to make the next segment: somebody may have made room."""
+        self._is_short_of_space = False
+
+    @property
     def is_idle(self) -> bool:
         """Nothing is collected and no save is under way."""
         return not (self._saving or self._is_save_due())
@@ -208,7 +230,14 @@ class Store:
         if isinstance(job, CopyJob):
             self._cleaning.copied(job, completion, self._released)
             return []
+        if isinstance(job, _DropJob):
+            return []
         if completion.error is not None:
+            is_full = completion.error.errno_name in _NO_SPACE
+            if is_full and isinstance(job, _SliceJob) and not self._journal.needs_spare:
+                self._slicing, self._is_short_of_space = False, True
+                self._debris = self._journal.give_up_spare()
+                return []
             self._failed = True
             return [StoreFailed(storage_error(completion.error))]
         match job:
@@ -217,6 +246,7 @@ class Store:
             case _DeleteJob():
                 self._deleting = False
                 self._journal.settle(last_lsn=0, durable_lsn=job.durable_lsn)
+                self._is_short_of_space = False
             case _SliceJob():
                 self._slicing = False
         return []
@@ -230,7 +260,7 @@ class Store:
     def _is_save_due(self) -> bool:
         return bool(self._state_changed or self._dones or self._journal.is_pending)
 
-    def _job(self, kind: _SaveJob | _DeleteJob | _SliceJob | _LoadJob | CopyJob, *operations: Operation) -> Job:
+    def _job(self, kind: _Submitted, *operations: Operation) -> Job:
         self._last_job += 1
         self._jobs[self._last_job] = kind
         return Job(self._last_job, operations)
@@ -283,7 +313,10 @@ class Store:
         return self._job(_DeleteJob(durable_lsn), *syncs, *self._state_operations(), *deletes, SyncFolder())
 
     def _slice_job(self) -> Job | None:
-        operations = () if self._slicing else self._journal.next_slice()
+        if self._debris is not None:
+            debris, self._debris = self._debris, None
+            return self._job(_DropJob(), debris)
+        operations = () if self._slicing or self._is_short_of_space else self._journal.next_slice()
         if not operations:
             return None
         self._slicing = True

@@ -9,7 +9,12 @@ MUTANTS = (
         "BM-001",
         "a granted vote leaves before it is durable",
         "zraft.peer.peer:Peer._carry_out",
-        (("self._send(message, self._issued)", "self._send(message, self._issued if hasattr(message, 'index') else 0)"),),
+        (
+            (
+                "self._send(message, self._issued)",
+                "self._send(message, self._issued if hasattr(message, 'index') else 0)",
+            ),
+        ),
         "crashes",
     ),
     Mutant(
@@ -72,7 +77,7 @@ MUTANTS = (
         "a follower commits what the leader committed, verified or not",
         "zraft.core.following:on_append_entries",
         (("min(message.commit_index, index)", "min(message.commit_index, log.last_index)"),),
-        "elections",
+        "stale",
     ),
     Mutant(
         "BM-020",
@@ -93,21 +98,21 @@ MUTANTS = (
         "a new leader answers reads before it has committed anything",
         "zraft.core.reads:_begin_round",
         ((" or replica.commit_index < role.term_start", ""),),
-        "elections",
+        "stale",
     ),
     Mutant(
         "BM-064",
         "an answer to an earlier round confirms leadership",
         "zraft.core.reads:_begin_round",
         (("role.read_round = role.round\n", "role.read_round = role.round - 1\n"),),
-        "elections",
+        "stale",
     ),
     Mutant(
         "BM-067",
         "a leader reads without asking whether it still leads",
         "zraft.core.reads:_is_confirmed",
         (("if replica.membership is None:\n        return False", "return True"),),
-        "elections",
+        "stale",
     ),
     Mutant(
         "BM-090",
@@ -125,8 +130,8 @@ MUTANTS = (
     Mutant(
         "BM-100",
         "the folder is not synced after a segment was created",
-        "zraft.storage.journal:Journal.take",
-        (("(CreateFile(segment.name, segment.capacity), SyncFolder())", "(CreateFile(segment.name, segment.capacity),)"),),
+        "zraft.storage.journal:Journal.next_slice",
+        (("SyncFile(name), SyncFolder()", "SyncFile(name)"),),
         "crashes",
     ),
 )

@@ -94,7 +94,10 @@ def main() -> None:
             report = hunt(mutant, first, first + 299)
             needed.append(report.seed - first + 1 if report is not None else 999)
         needed.sort()
-        print(f"{mutant.name:8} median {needed[2]:3} of {needed}  {report.failure[:100] if report else 'NOT FOUND'}", flush=True)
+        print(
+            f"{mutant.name:8} median {needed[2]:3} of {needed}  {report.failure[:100] if report else 'NOT FOUND'}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ Log = tuple[SnapshotMark, tuple[Batch, ...]]
 
 
 def meta(name: str, incarnation: int = 0) -> ReplicaMeta:
+    incarnation = incarnation or 1000 + int.from_bytes(name.encode(), "big")
     return ReplicaMeta(
         name, GroupId(name.encode().ljust(16, b"g")), incarnation or 1000 + int.from_bytes(name.encode(), "big"), "dict"
     )

@@ -43,6 +43,10 @@ def load(host: Host, first: int, last: int = 1 << 40, limit: int = 1 << 20, name
     return firsts(host.pump())
 
 
+def is_short(host: Host) -> bool:
+    return host.store.is_short_of_space
+
+
 def firsts(results: list[StoreResult]) -> list[int]:
     (done,) = (item for item in results if isinstance(item, LoadDone))
     return [item.first for item in done.batches]
@@ -281,7 +285,7 @@ def test_load_verifies_every_byte() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
-@pytest.mark.parametrize("which", [WriteAt, SyncFile, CreateFile, SyncFolder, DeleteFile])
+@pytest.mark.parametrize("which", [WriteAt, SyncFile, SyncFolder, DeleteFile])
 def test_any_failed_write_poisons_the_store(number: int, which: type[Operation]) -> None:
     """Said once; then no job, no completion, no effect of any call (BM-093)."""
     host = ready("a", settings=SMALL)
@@ -433,3 +437,65 @@ def test_record_that_cannot_be_copied_keeps_its_segment() -> None:
         again = Host(host.disk.after_crash("killed"), SMALL)
         assert (again.found["quiet"].fault is not None) == (damage == "rot")
         assert again.found["busy"].fault is None
+
+
+def test_full_disk_is_known_before_the_last_segment_is_full() -> None:
+    """No space for the next segment is no failure yet: the present one still serves, and room may come back."""
+    host = Host(FakeDisk(), SMALL)
+    host.disk.fail = lambda operation: errno.ENOSPC if isinstance(operation, CreateFile) else 0
+    host.create("a")
+    host.pump()
+    assert is_short(host)
+    host.write("a", batch(1, size=900))
+    assert host.results[-1] == SaveDone("a", 2)
+    host.store.retry_space()
+    host.pump()
+    assert is_short(host)
+    host.disk.fail = lambda _: 0
+    host.store.retry_space()
+    host.pump()
+    assert not is_short(host)
+    host.write("a", *(batch(first, size=900) for first in range(2, 12)))
+    again = Host(host.disk.after_crash("lose"), SMALL, host)
+    assert again.notes == []
+    assert len(again.found["a"].recovered.lasts) == 11
+
+
+def test_full_disk_when_the_last_segment_is_full_poisons_the_store() -> None:
+    """Nothing was promised, and what was stays; the next start needs no space at all."""
+    for early in (False, True):
+        host = Host(FakeDisk(), SMALL)
+        host.disk.fail = lambda operation: errno.ENOSPC if isinstance(operation, CreateFile) else 0
+        host.create("a")
+        perform(host, take(host))
+        if early:
+            spare = take(host)
+            host.save("a", batch(1, size=3000), batch(2, size=3000))
+            assert [type(item) for item in perform(host, spare)] == [StoreFailed]
+        else:
+            host.pump()
+            host.save("a", batch(1, size=3000), batch(2, size=3000))
+            host.pump()
+        failed = host.results[-1]
+        assert isinstance(failed, StoreFailed)
+        assert isinstance(failed.error, DiskFull)
+        disk = host.disk.after_crash("lose")
+        disk.fail = host.disk.fail
+        again = Host(disk, SMALL, host)
+        again.write("a", batch(1, size=900))
+        assert again.results[-1] == SaveDone("a", 1)
+
+
+def test_partly_prepared_segment_serves_when_space_runs_out() -> None:
+    """Its file is there and merely shorter: it grows with what is written."""
+    settings = StoreSettings(segment_bytes=3 << 20)
+    host = Host(FakeDisk(), settings)
+    host.create("a")
+    host.disk.fail = lambda op: errno.ENOSPC if isinstance(op, WriteAt) and not any(op.data) else 0
+    host.pump()
+    assert is_short(host)
+    assert host.disk.size(segment_name(2)) == 1 << 20
+    host.store.retry_space()
+    host.write("a", *(batch(first, size=700_000) for first in range(1, 8)))
+    assert host.disk.size(segment_name(2)) > 2 << 20
+    assert Host(host.disk.after_crash("lose"), settings, host).notes == []

@@ -1,7 +1,8 @@
-"""Votes go to logs that are up to date, and once per term.
+"""Votes go to logs that are up to date, and once per term; who leads has a majority of them.
 
 Formula: grant(voter, candidate, T) => (last_term, last_index) of the request >= those of the voter's log; all grants
-of one voter in T name one candidate, whatever it forgot in between. Source: §3.6.1, §3.8; I7, I10, BM-001, BM-003.
+of one voter in T name one candidate, whatever it forgot in between; who begins to lead T has the
+votes of T of a majority of each voter set. Source: §3.4, §3.6.1, §3.8, §4.3; I7, I10, BM-001, BM-003 to BM-006.
 The first half is looked at when a grant is put into the output; the second when a grant, or a candidate's request,
 leaves the node: what never left before a crash was no vote. It holds across restarts.
 """
@@ -45,10 +46,17 @@ class Votes:
             self._cast_one(message.sender, message.term, message.sender)
 
     def check_leader(self, step: Step) -> None:
-        """Who leads has voted for itself, even where it needed nobody else."""
-        replica = step.replica
-        if replica.leader == replica.me:
-            self._cast_one(replica.me, replica.current_term, replica.me)
+        """Who begins to lead has voted for itself, and has the votes of a majority of each voter set."""
+        replica, node = step.replica, step.node
+        if replica.leader != replica.me or node.leading == replica.current_term:
+            return
+        me, term = replica.me, replica.current_term
+        self._cast_one(me, term, me)
+        membership = node.log.configurations[-1].membership if node.log.configurations else None
+        for voters in (membership.voters, membership.outgoing) if membership is not None else ():
+            count = sum(self._cast.get((voter, term)) == me for voter in voters)
+            if voters and count <= len(voters) // 2:
+                raise Violation("quorum of votes", f"{me} leads term {term} with {count} of {len(voters)} votes")
 
     def _cast_one(self, voter: Member, term: Term, candidate: Member) -> None:
         other = self._cast.setdefault((voter, term), candidate)

@@ -1,0 +1,231 @@
+"""Thesis §4: configurations change while the group serves."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.raftkit.cluster import Cluster, led_cluster, member
+from zraft.core.events import ChangeMembership
+from zraft.core.messages import AppendReply, RequestVote
+from zraft.core.output import Output, Refusal, RoleName
+from zraft.core.recovered import RaftSettings
+
+
+def change(cluster: Cluster, name: str, target: str, ref: int = 9) -> Output:
+    """Ask `name` for it."""
+    return cluster.step(name, ChangeMembership(ref, cluster.members(target)), f"change {target}")
+
+
+def _voters(cluster: Cluster, name: str) -> tuple[str, str]:
+    membership = cluster[name].membership
+    assert membership is not None
+    return (
+        "".join(each.peer.name for each in membership.voters),
+        "".join(each.peer.name for each in membership.outgoing),
+    )
+
+
+def test_configuration_takes_effect_when_it_is_appended() -> None:
+    """§4.1: on the leader at once, on a follower with the message, committed or not."""
+    cluster = led_cluster()
+    change(cluster, "a", "a b")
+    assert _voters(cluster, "a") == ("ab", "abc")
+    cluster.deliver("a", "b")
+    assert _voters(cluster, "b") == ("ab", "abc")
+    assert cluster["b"].commit_index == 2
+
+
+def test_joint_decisions_need_both_majorities() -> None:
+    """§4.3: all of the new set and the leader are not enough without a majority of the old."""
+    cluster = led_cluster()
+    for name in "de":
+        cluster.add(name)
+    change(cluster, "a", "a d e")
+    cluster.run(30)
+    assert _voters(cluster, "a") == ("ade", "")
+    cluster = led_cluster()
+    for name in "de":
+        cluster.add(name)
+    cluster.isolate("b", "c")
+    cluster.cut.difference_update(cluster.links("a", "b"))
+    change(cluster, "a", "a d e")
+    cluster.deliver("a", "b")
+    cluster.save("b")
+    cluster.save("a")
+    cluster.deliver("b", "a")
+    cluster.isolate("b")
+    cluster.stabilise()
+    assert _voters(cluster, "a") == ("ade", "abc")
+    progress = cluster.as_leader("a").progress
+    assert progress[member("d")].match_index == progress[member("e")].match_index == 4
+    assert cluster["a"].commit_index == 3
+
+
+def test_joint_election_needs_both_majorities() -> None:
+    """§4.3: a candidate whose log ends with a joint configuration asks both sets."""
+    cluster = led_cluster("a b c d")
+    change(cluster, "a", "a b")
+    cluster.deliver("a", "b")
+    cluster.save("b")
+    cluster.crash("a")
+    cluster.network.clear()
+    cluster.elect("b")
+    cluster.run(5000)
+    assert "b" not in cluster.leaders()
+    assert cluster.terms("b") == [1, 2, 2]
+
+
+def test_new_configuration_follows_when_the_joint_one_is_committed() -> None:
+    """§4.3: and not before; then the caller is told, when it is committed itself."""
+    cluster = led_cluster()
+    done: list[int] = []
+    cluster.on_step = lambda host, event, output: done.extend(output.changed)
+    change(cluster, "a", "a b")
+    assert cluster["a"].log.last_index == 3
+    cluster.stabilise()
+    assert (cluster["a"].log.last_index, _voters(cluster, "a"), done) == (4, ("ab", ""), [9])
+
+
+def test_one_change_at_a_time() -> None:
+    """§4.1: until one is committed the next is refused; the same one is joined."""
+    cluster = led_cluster()
+    change(cluster, "a", "a b", 1)
+    assert [each.why for each in change(cluster, "a", "b c", 2).refused] == [Refusal.CHANGE_IN_PROGRESS]
+    done: list[int] = []
+    cluster.on_step = lambda host, event, output: done.extend(output.changed)
+    assert change(cluster, "a", "b a", 3).refused == []
+    cluster.stabilise()
+    assert done == [1, 3]
+
+
+def test_no_change_before_an_entry_of_the_own_term_is_committed() -> None:
+    """§4.1, the correction of 2015: otherwise two leaders' changes may have disjoint quorums (BM-031)."""
+    cluster = led_cluster()
+    cluster.crash("a")
+    cluster.elect("b")
+    cluster.restart("a")
+    cluster.crash("c")
+    cluster.timeout("b")
+    assert change(cluster, "b", "a b").refused == []
+    other = Cluster()
+    other.add("a", [1], "a")
+    other.timeout("a")
+    other.save("a", 1)
+    assert other.role("a") is RoleName.LEADER
+    assert [each.why for each in change(other, "a", "a", 4).refused] == [Refusal.NOT_STABLE]
+
+
+@pytest.mark.parametrize("size", [0, 32])
+def test_configuration_has_one_to_thirty_one_voters(size: int) -> None:
+    """A group without voters can decide nothing, one of too many decides slowly."""
+    cluster = led_cluster()
+    target = tuple(member(f"n{number}") for number in range(size))
+    output = cluster.step("a", ChangeMembership(1, target), "change")
+    assert [each.why for each in output.refused] == [Refusal.NOT_A_VOTER]
+
+
+def test_new_servers_catch_up_without_a_vote() -> None:
+    """§4.2.1: while d learns the log, the three decide alone."""
+    cluster = led_cluster()
+    cluster.add("d")
+    cluster.isolate("d")
+    change(cluster, "a", "a b c d")
+    cluster.run(500)
+    assert _voters(cluster, "a") == ("abc", "")
+    cluster.propose("a", 1)
+    cluster.stabilise()
+    assert cluster["a"].commit_index == 4
+    cluster.heal()
+    cluster.run(2000)
+    assert _voters(cluster, "a") == ("abcd", "")
+    assert cluster.role("d") is RoleName.FOLLOWER
+
+
+def test_learner_is_caught_up_after_a_quick_round() -> None:
+    """§4.2.1: a round that took longer than an election timeout is followed by another."""
+    cluster = led_cluster()
+    cluster.add("d")
+    cluster.isolate("d")
+    change(cluster, "a", "a b c d")
+    cluster.run(700)
+    cluster.propose("a", 1)
+    cluster.stabilise()
+    cluster.heal()
+    cluster.receive(AppendReply(member("d"), member("a"), 2, True, 3))
+    assert _voters(cluster, "a") == ("abc", "")
+    cluster.receive(AppendReply(member("d"), member("a"), 2, True, 4))
+    assert _voters(cluster, "a") == ("abcd", "abc")
+
+
+def test_change_is_given_up_when_a_learner_makes_no_progress() -> None:
+    """§4.2.1: the group goes back to what it was and says so (BM-048)."""
+    cluster = led_cluster("a b c", RaftSettings(catch_up_ms=2000))
+    cluster.add("d")
+    cluster.isolate("d")
+    refused: list[Refusal] = []
+    cluster.on_step = lambda host, event, output: refused.extend(each.why for each in output.refused)
+    change(cluster, "a", "a b c d")
+    cluster.run(2200)
+    assert (_voters(cluster, "a"), refused) == (("abc", ""), [Refusal.CATCH_UP_TIMEOUT])
+    assert cluster["a"].membership is not None
+    assert cluster["a"].membership.is_stable
+
+
+def test_learner_that_fetches_a_snapshot_is_not_given_up() -> None:
+    """§4.2.1: of a long fetch nothing is seen here; as long as the learner lives it counts as progress."""
+    cluster = led_cluster("a b c", RaftSettings(catch_up_ms=1000))
+    cluster.snapshot("a")
+    cluster.add("d")
+    change(cluster, "a", "a b c d")
+    for _ in range(300):
+        for name, host in cluster.hosts.items():
+            host.now += 10
+            if host.now >= host.wake_at:
+                cluster.timeout(name)
+            cluster.save(name)
+        cluster.deliver()
+    assert cluster.hosts["d"].restoring is not None
+    cluster.run(1000)
+    assert _voters(cluster, "a") == ("abcd", "")
+
+
+def test_leader_outside_the_configuration_leads_until_it_is_committed() -> None:
+    """§4.2.2: it does not count itself meanwhile, then steps down and hands over."""
+    cluster = led_cluster()
+    change(cluster, "a", "b c")
+    cluster.deliver()
+    for name in "abc":
+        cluster.save(name)
+    cluster.deliver()
+    assert (_voters(cluster, "a"), cluster.role("a")) == (("bc", ""), RoleName.LEADER)
+    cluster.save("a")
+    cluster.deliver("a", "b")
+    cluster.save("b")
+    cluster.deliver("b", "a")
+    assert cluster["a"].commit_index == 3
+    cluster.stabilise()
+    assert cluster.role("a") is RoleName.LEARNER
+    assert cluster.leaders() == ["b"]
+
+
+def test_removed_server_disturbs_nobody() -> None:
+    """§4.2.3: whoever hears a leader ignores requests for votes; the term stays (BM-042)."""
+    cluster = led_cluster()
+    cluster.isolate("c")
+    change(cluster, "a", "a b")
+    cluster.run(2000)
+    cluster.heal()
+    cluster.receive(RequestVote(member("c"), member("b"), 99, 99, 99))
+    cluster.receive(RequestVote(member("c"), member("a"), 99, 99, 99))
+    cluster.run(5000)
+    assert (cluster.leaders(), cluster["a"].current_term, cluster["b"].current_term) == (["a"], 2, 2)
+    assert "ignores a vote request" in "".join(cluster.trace)
+
+
+def test_group_is_founded_once_by_a_blank_replica() -> None:
+    """§4.4: entry 1 of term 1 is the first configuration; the only voter leads at once."""
+    cluster = Cluster("a")
+    cluster.bootstrap("a", "a")
+    assert (cluster["a"].current_term, cluster["a"].log.last_index) == (1, 1)
+    cluster.run(10)
+    assert cluster.leaders() == ["a"]

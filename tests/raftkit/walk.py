@@ -1,0 +1,249 @@
+"""A random walk: replicas in bad weather, then peace. One seed, one walk.
+
+Anything may happen at any time: messages late, twice, in any order or not at all, crashes that lose what was not saved,
+slow disks, changes of the configuration, snapshots, clocks that run apart. The cluster checks its invariants after each
+step; the walk adds what reads and acknowledgements promise, and that everything ends well when the weather does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.raftkit.cluster import Cluster, Host
+from tests.raftkit.disk import configurations
+from zraft.core.chance import Chance
+from zraft.core.events import ChangeMembership, Event, ProposeTime, TransferLeadership
+from zraft.core.output import Output
+from zraft.core.recovered import RaftSettings
+from zraft.core.roles import Leader
+from zraft.types import Index
+
+NAMES = "abcde"
+
+
+class Walk:
+    """Five replicas, three of which found the group, and a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Chance(seed)
+        settings = RaftSettings(
+            window_messages=1 + self.chance.below(3),
+            append_bytes=1 + self.chance.below(60),
+            load_bytes=1 + self.chance.below(60),
+            cache_bytes=self.chance.below(800),
+            uncommitted_bytes=200,
+            catch_up_ms=2000,
+        )
+        self.cluster = Cluster(" ".join(NAMES), settings)
+        self.cluster.on_step = self._watch
+        self.refs = 0
+        self.reads: dict[int, Index] = {}
+        """Reads under way: ref -> what was committed when it was asked."""
+        for host in self.cluster.hosts.values():
+            host.disk.tail = self.chance.below(4)
+        self.cluster.bootstrap("a", "a b c")
+        self.cluster.save("a")
+        self.moves: list[tuple[int, Callable[[], None]]] = [
+            (30, self._deliver_any),
+            (20, self._deliver_first),
+            (4, self._repeat),
+            (6, self._drop),
+            (18, self._save),
+            (10, self._time),
+            (6, self._timeout),
+            (8, self._propose),
+            (3, self._read),
+            (2, self._crash),
+            (3, self._restart),
+            (1, self._cut),
+            (2, self._heal),
+            (1, self._change),
+            (1, self._transfer),
+            (2, self._snapshot),
+            (4, self._loads),
+            (2, self._restore),
+            (1, self._connection),
+            (1, self._wipe_learner),
+        ]
+
+    def storm(self, steps: int) -> None:
+        """So many moves, drawn by weight."""
+        total = sum(weight for weight, _ in self.moves)
+        for _ in range(steps):
+            draw = self.chance.below(total)
+            for weight, move in self.moves:
+                draw -= weight
+                if draw < 0:
+                    move()
+                    break
+            self.cluster.trace = self.cluster.trace[-2000:]
+
+    def calm(self) -> None:
+        """Everybody is back and hears everybody: the group elects, commits and agrees within a bound."""
+        cluster = self.cluster
+        cluster.heal()
+        for name, host in cluster.hosts.items():
+            if host.raft is None and host.fault is None:
+                cluster.start(name)
+        cluster.run(12_000)
+        leader = cluster.leader()
+        assert cluster.propose(leader, 1).accepted, "a settled leader takes proposals"
+        cluster.run(3000)
+        leader = cluster.leader()
+        membership = cluster[leader].membership
+        assert membership is not None
+        assert membership.is_stable, f"a change never ended: {membership}"
+        commits = {each.peer.name: cluster.commits()[each.peer.name] for each in membership.voters}
+        assert set(commits.values()) == {cluster[leader].log.last_index}, f"{leader} leads {commits}"
+        faults = {name: host.fault for name, host in cluster.hosts.items() if host.fault}
+        assert not faults, faults
+
+    def _watch(self, host: Host, event: Event, output: Output) -> None:
+        for ready in output.reads_ready:
+            committed = self.reads.pop(ready.ref)
+            assert ready.index >= committed, f"read #{ready.ref} at {ready.index} misses {committed}"
+        for refused in output.refused:
+            self.reads.pop(refused.ref, None)
+        role = host.up.role
+        if type(role) is Leader:
+            for member, progress in role.progress.items():
+                other = self.cluster.hosts[member.peer.name]
+                if other.me == member:
+                    durable = max([other.disk.mark.index, *(batch.last for batch in other.disk.batches)])
+                    assert progress.match_index <= durable, f"{member} has {durable}, match {progress.match_index}"
+
+    def _host(self) -> str:
+        return NAMES[self.chance.below(len(NAMES))]
+
+    def _up(self) -> str | None:
+        name = self._host()
+        return name if self.cluster.hosts[name].raft is not None else None
+
+    def _ref(self) -> int:
+        self.refs += 1
+        return self.refs
+
+    def _deliver_any(self) -> None:
+        network = self.cluster.network
+        if network:
+            self.cluster.receive(network.pop(self.chance.below(len(network))))
+
+    def _deliver_first(self) -> None:
+        for _ in range(min(len(self.cluster.network), 5)):
+            self.cluster.receive(self.cluster.network.pop(0))
+
+    def _repeat(self) -> None:
+        if self.cluster.network:
+            self.cluster.receive(self.cluster.network[self.chance.below(len(self.cluster.network))])
+
+    def _drop(self) -> None:
+        if self.cluster.network:
+            self.cluster.network.pop(self.chance.below(len(self.cluster.network)))
+
+    def _save(self) -> None:
+        name = self._up()
+        if name is not None:
+            self.cluster.save(name, 1 + self.chance.below(3))
+
+    def _time(self) -> None:
+        name = self._up()
+        if name is not None:
+            self.cluster.time(name, 1 + self.chance.below(200))
+
+    def _timeout(self) -> None:
+        name = self._up()
+        if name is not None:
+            self.cluster.timeout(name)
+
+    def _leader(self) -> str | None:
+        leaders = self.cluster.leaders()
+        return leaders[self.chance.below(len(leaders))] if leaders else None
+
+    def _propose(self) -> None:
+        name = self._leader()
+        if name is not None:
+            count = 1 + self.chance.below(3)
+            refs = [self._ref() for _ in range(count)]
+            self.cluster.propose(name, *refs, count=1 + self.chance.below(4), payload_bytes=4 + self.chance.below(40))
+            if self.chance.below(10) == 0:
+                self.cluster.step(name, ProposeTime(), "propose time")
+
+    def _read(self) -> None:
+        name = self._up()
+        if name is not None:
+            ref = self._ref()
+            self.reads[ref] = max([0, *self.cluster.ghost.committed])
+            self.cluster.read(name, ref)
+
+    def _crash(self) -> None:
+        name = self._up()
+        if name is not None:
+            self.cluster.save(name, self.chance.below(3))
+            if self.cluster.hosts[name].raft is not None:
+                self.cluster.crash(name)
+
+    def _restart(self) -> None:
+        name = self._host()
+        host = self.cluster.hosts[name]
+        if host.raft is None and host.fault is None:
+            self.cluster.start(name)
+
+    def _cut(self) -> None:
+        one, other = self._host(), self._host()
+        links = self.cluster.links(one, other)
+        self.cluster.cut.update(links[: 1 + self.chance.below(2)])
+
+    def _heal(self) -> None:
+        if self.chance.below(2):
+            self.cluster.heal()
+
+    def _change(self) -> None:
+        name = self._leader()
+        target = tuple(host.me for host in self.cluster.hosts.values() if self.chance.below(3))
+        if name is not None and len(target) >= 2:
+            self.cluster.step(name, ChangeMembership(self._ref(), target), "change")
+
+    def _transfer(self) -> None:
+        name = self._leader()
+        if name is not None:
+            to = self.cluster.hosts[self._host()].me if self.chance.below(2) else None
+            self.cluster.step(name, TransferLeadership(self._ref(), to), "transfer")
+
+    def _snapshot(self) -> None:
+        name = self._up()
+        if name is None:
+            return
+        raft = self.cluster[name]
+        index = min(raft.commit_index, raft.saves.durable_index)
+        if index > raft.snapshot.index and raft.log.is_boundary(index):
+            self.cluster.snapshot(name, index, self.chance.below(3))
+
+    def _loads(self) -> None:
+        name = self._up()
+        if name is not None:
+            self.cluster.answer_loads(name)
+
+    def _restore(self) -> None:
+        name = self._up()
+        if name is not None and self.cluster.hosts[name].restoring is not None:
+            self.cluster.finish_restore(name, ok=self.chance.below(3) > 0)
+
+    def _connection(self) -> None:
+        name, other = self._up(), self._host()
+        if name is not None and name != other:
+            self.cluster.connection_lost(name, other)
+            if self.cluster.hosts[name].raft is not None:
+                self.cluster.connection_back(name, other)
+
+    def _wipe_learner(self) -> None:
+        """A replica that is in nobody's configuration loses its disk and comes back with a new life."""
+        name = self._host()
+        me = self.cluster.hosts[name].me
+        known = [host.disk.mark.membership for host in self.cluster.hosts.values()]
+        for host in self.cluster.hosts.values():
+            known += [membership for _, membership in configurations(host.disk.journal())]
+        if all(host.raft is not None for host in self.cluster.hosts.values()) and not any(
+            me in (*membership.everyone(), *membership.target) for membership in known if membership is not None
+        ):
+            self.cluster.crash(name)
+            self.cluster.add(name)

@@ -1,0 +1,51 @@
+"""Clusters of real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack.clusters import Cluster
+from zraft.app.processes import PortLease
+
+MakeCluster = Callable[..., Cluster]
+
+
+@pytest.fixture
+def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
+    """Makes clusters whose nodes serve; each is ended with the test."""
+    made: list[Cluster] = []
+
+    def make(size: int, *, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()) -> Cluster:
+        cluster = Cluster(tmp_path / f"c{len(made)}", size, environment=environment, options=options)
+        cluster.folder.mkdir()
+        made.append(cluster)
+        cluster.start()
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.close()
+
+
+@pytest.fixture
+def lease() -> Iterator[PortLease]:
+    """A free port."""
+    leased = PortLease()
+    yield leased
+    leased.release()
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes with one group, shared by the tests of a file, which leave it as it is."""
+    cluster = Cluster(tmp_path_factory.mktemp("group"), 3)
+    try:
+        cluster.start()
+        created = cluster.cli("create", *map(str, cluster.peers))
+        assert created.returncode == 0, created.stderr
+        yield cluster
+    finally:
+        cluster.close()

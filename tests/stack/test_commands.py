@@ -1,0 +1,107 @@
+"""The command line against real nodes: every command does what it says, and says what it could not do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.stack.clusters import Cluster, cli, refused
+from tests.stack.conftest import MakeCluster
+
+
+def test_a_value_that_was_put_is_got_and_deleted(group: Cluster) -> None:
+    """Texts come back as they were; what is gone is exit status 1."""
+    assert group.cli("put", "greeting", "hello wörld").stdout == "ok\n"
+    assert group.cli("get", "greeting").stdout == "hello wörld\n"
+    assert group.cli("delete", "greeting").stdout == "ok\n"
+    assert refused(group.cli("get", "greeting")) == "zraft: no such key: greeting"
+    assert refused(group.cli("delete", "greeting")) == "zraft: no such key: greeting"
+
+
+def test_json_is_printed_for_programs(group: Cluster) -> None:
+    """Each command that prints data prints it as one JSON value."""
+    put = json.loads(group.cli("put", "k", "v", "--json").stdout)
+    assert put["result"] == "ok"
+    assert put["leader"] in map(str, group.peers)
+    got = json.loads(group.cli("get", "k", "--json").stdout)
+    assert (got["key"], got["value"]) == ("k", "v")
+    assert got["index"] >= put["index"]
+    conf = json.loads(group.cli("conf", "--json").stdout)
+    assert sorted(conf["peers"]) == sorted(map(str, group.peers))
+    statuses = json.loads(group.cli("status", "--json").stdout)
+    assert [status["id"] for status in statuses] == list(map(str, group.peers))
+    assert sorted(status["role"] for status in statuses) == ["follower", "follower", "leader"]
+
+
+def test_tables_are_printed_for_people(group: Cluster) -> None:
+    """A line for each peer."""
+    status = group.cli("status").stdout.splitlines()
+    assert status[0].split()[:3] == ["PEER", "ROLE", "TERM"]
+    assert [line.split()[0] for line in status[1:]] == list(map(str, group.peers))
+    conf = group.cli("conf").stdout.splitlines()
+    assert sorted(line.split()[1] for line in conf) == ["leader", "voter", "voter"]
+
+
+def test_leadership_goes_where_it_is_told(group: Cluster) -> None:
+    """`transfer` returns when the peer leads (§3.10)."""
+    leader = json.loads(group.cli("conf", "--json").stdout)["leader"]
+    other = next(str(peer) for peer in group.peers if str(peer) != leader)
+    assert group.cli("transfer", other).stdout == f"{other}\n"
+    assert json.loads(group.cli("conf", "--json").stdout)["leader"] == other
+
+
+def test_a_peer_that_is_there_already_is_not_made_again(group: Cluster) -> None:
+    """`create` names each peer in its way, and leaves the group alone."""
+    line = refused(group.cli("create", *map(str, group.peers)))
+    assert all(str(peer) in line for peer in group.peers)
+    assert "already" in line
+    assert group.cli("put", "still", "here").returncode == 0
+
+
+def test_an_unknown_backend_is_refused(group: Cluster) -> None:
+    """And nothing is left behind."""
+    node = group.peers[0].node
+    for _ in range(2):
+        assert "does not have that backend" in refused(group.cli("create", f"other@{node}", "--backend", "nope"))
+
+
+def test_a_failed_create_leaves_nothing_behind(group: Cluster) -> None:
+    """A node that is down costs the whole group; the name is free again afterwards."""
+    node = group.peers[0].node
+    line = refused(group.cli("create", f"half@{node}", "half@127.0.0.1:1", "--timeout", "3"))
+    assert "half@127.0.0.1:1" in line
+    assert str(node) not in line
+    assert "no peer half" in refused(group.cli("conf", "--peers", f"half@{node}"))
+    assert group.cli("create", f"half@{node}").returncode == 0
+
+
+def test_the_group_changes_to_any_other(make_cluster: MakeCluster) -> None:
+    """`set-conf` starts peers where they are missing, and data moves with the group (§4.3)."""
+    cluster = make_cluster(3)
+    first, second, third = map(str, cluster.peers)
+    assert cluster.cli("create", first).returncode == 0
+    assert cluster.cli("put", "k", "v").returncode == 0
+    changed = cluster.cli("set-conf", second, third, "--timeout", "10")
+    assert changed.stdout.split() == [second, third], changed.stderr
+    assert cluster.cli("get", "k", "--peers", second).stdout == "v\n"
+    conf = json.loads(cluster.cli("conf", "--json", "--peers", third).stdout)
+    assert sorted(conf["peers"]) == sorted([second, third])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("put", "k"), "zraft: Missing argument 'VALUE'; see zraft put --help"),
+        (("get", "k"), "name peers of the group with --peers a@host:port,... or in ZRAFT_PEERS; see zraft get --help"),
+        (("get", "k", "--peers", "nonsense"), "not a peer: 'nonsense' (write name@host:port)"),
+        (("conf", "--peers", "a@127.0.0.1:1"), "nothing listens there; check the address, or start the node"),
+        (("server",), "give --config, or both --listen and --data-dir"),
+        (("server", "--config", "/nowhere/zraft.toml"), "/nowhere/zraft.toml"),
+        (("sim",), "one of the arguments --seed --seeds is required"),
+        (("nonsense",), "No such command 'nonsense'"),
+    ],
+)
+def test_a_wrong_command_line_costs_one_line(words: tuple[str, ...], line: str) -> None:
+    """On stderr, with what to do."""
+    assert line in refused(cli(*words))
