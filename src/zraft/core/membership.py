@@ -77,7 +77,7 @@ def drive(replica: Replica, role: Leader) -> None:
 
 def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> None:
     states = {learner: _catch_up_of(replica, role, learner) for learner in membership.learners}
-    if all(state.is_done for state in states.values()):
+    if all(_is_ready(replica, role.progress[learner], state) for learner, state in states.items()):
         _append(replica, role, Membership(membership.target, outgoing=membership.voters))
     elif any(_is_stuck(replica, role.progress[learner], state) for learner, state in states.items()):
         replica.fact("gives up a membership change: a learner makes no progress")
@@ -87,9 +87,15 @@ def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> N
         role.change_refs.clear()
 
 
+def _is_ready(replica: Replica, progress: Progress, state: CatchUp) -> bool:
+    """It has caught up and still answers: a vote given to a silent server may cost the group its majority (BM-048)."""
+    return state.is_done and replica.now - progress.contact_ms < replica.settings.election_timeout_ms
+
+
 def _is_stuck(replica: Replica, progress: Progress, state: CatchUp) -> bool:
     """No progress for too long. Who lives and fetches a snapshot makes progress of which nothing is seen here."""
-    if state.is_done or replica.now - state.progressed_ms < replica.settings.catch_up_ms:
+    since = progress.contact_ms if state.is_done else state.progressed_ms
+    if replica.now - since < replica.settings.catch_up_ms:
         return False
     lives = replica.now - progress.contact_ms < replica.settings.election_timeout_ms
     return not (lives and progress.state is ProgressState.SNAPSHOT)

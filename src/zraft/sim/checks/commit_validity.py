@@ -28,7 +28,10 @@ def check(step: Step) -> None:
         raise Violation("commit validity", f"{node.me} commits {commit_index} before any leader did")
     if mark.term != replica.current_term:
         raise Violation("commit validity", f"{node.me} commits {mark} by counting in term {replica.current_term}")
-    configuration = node.log.configurations[-1].membership if node.log.configurations else None
+    # The next step of a membership change is appended after, and because of, the commit: it did not decide it.
+    later = [appended.last for appended in step.appended]
+    in_force = [found.membership for found in node.log.configurations if found.last not in later]
+    configuration = in_force[-1] if in_force else None
     if configuration is None:
         raise Violation("commit validity", f"{node.me} commits without a configuration")
     for voters in (configuration.voters, configuration.outgoing):
