@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from zraft.client.client import Client
 from zraft.client.functions import (
     create,
+    ensure,
     get_conf,
+    light_session,
     query,
     query_local,
     remove,
@@ -22,6 +24,7 @@ from zraft.client.functions import (
     transfer_leadership,
     write,
 )
+from zraft.client.light_session import LightSession, Written
 from zraft.client.views import Answered, Configuration, PeerStatus
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
 from zraft.errors import (
@@ -90,7 +93,9 @@ __all__ = [
     "LogConfig",
     "Client",
     "create",
+    "ensure",
     "get_conf",
+    "light_session",
     "query",
     "query_local",
     "remove",
@@ -99,6 +104,8 @@ __all__ = [
     "transfer_leadership",
     "write",
     "Answered",
+    "LightSession",
+    "Written",
     "Configuration",
     "PeerStatus",
     "NOT_FOUND",

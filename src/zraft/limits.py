@@ -78,6 +78,9 @@ PEER_CONNECTIONS: Final = 256
 UNANSWERED_REQUESTS: Final = 1 << 17
 """Requests of a client that wait for their answer on one connection; one more is refused as `Overloaded`."""
 
+LOCAL_QUERIES: Final = 4096
+"""Queries of one replica's own state that wait for a later one, which may never come; one more is refused."""
+
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 
@@ -96,6 +99,9 @@ MIN_SEGMENT_BYTES: Final = 4 * KIB
 
 MAX_SEGMENT_BYTES: Final = 1024 * MIB
 """Largest journal segment: offsets on disk have 32 bits, and recovery holds a whole segment in memory."""
+
+JOURNAL_IDLE_MS: Final = 1000
+"""Without a save for so long, the journal is told what is durable: a rotten last record is then not taken for torn."""
 
 JOURNAL_SLICE_BYTES: Final = 1 * MIB
 """How much of the next journal segment is prepared in one go: a save that arrives meanwhile waits for no more."""

@@ -39,6 +39,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "sortedcontainers": frozenset({"*"}),
     "uvloop": frozenset({"app", "blocking"}),
     "click": frozenset({"app"}),
+    "pytest": frozenset({"testing"}),
 }
 
 # Rooms that decide and never touch the world: what runs here runs in the simulator byte for byte as in production.
@@ -73,10 +74,14 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/session/machine.py::ReplicatedMachine.answer": "whatever a backend raises is that query's answer",
     "src/zraft/session/outcomes.py::attempted": "whatever a backend raises is named by its class",
     "src/zraft/transport/link.py::Link._guarded": "the boundary of a connection: ends it, and the owner is told",
+    "src/zraft/blocking/node.py::Node.stop": "the boundary of a thread: whoever waits for the node later is told again",
     "src/zraft/node/node.py::Node._turn": "the boundary of the event loop: stops the node with the error",
+    "src/zraft/node/node.py::Node._completed": "the boundary of the event loop: stops the node with the error",
     "src/zraft/node/node.py::Node._stop": "the way down itself failed: wait_closed raises it",
     "src/zraft/node/node.py::Node.start": "what was opened is closed again; the error goes on",
-    "src/zraft/peer/host.py::Host.start_peer": "a user's constructor may raise anything: that peer is failed",
+    "src/zraft/node/disk.py::RealDisk._attempt": "the boundary of the writer thread: whatever it is, the store hears of it",
+    "src/zraft/node/disk.py::_open_folder": "what was opened is closed again; the error goes on",
+    "src/zraft/peer/host.py::Host.make_machine": "a user's constructor may raise anything: that peer is failed",
 }
 
 FILE_LINES = 600

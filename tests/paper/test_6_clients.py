@@ -62,11 +62,7 @@ def test_read_waits_for_a_commit_of_the_own_term() -> None:
     cluster = Cluster()
     for name in "abc":
         cluster.add(name, [1, 1], "a b c")
-    cluster.timeout("a")
-    while cluster.role("a") is not RoleName.LEADER:
-        cluster.deliver()
-        for name in "abc":
-            cluster.save(name)
+    cluster.win("a", "b", "c")
     cluster.read("a", 7)
     ready: list[ReadReady] = []
     cluster.on_step = lambda host, event, output: ready.extend(output.reads_ready)

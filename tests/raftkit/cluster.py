@@ -84,6 +84,8 @@ class Cluster:
         self.cut: set[tuple[str, str]] = set()
         self.ghost = Ghost()
         self.trace: list[str] = []
+        self.is_fetching_slow = False
+        """While set, snapshots are fetched by `finish_restore` only."""
         self.on_step: Callable[[Host, Event, Output], None] | None = None
         for name in names.split():
             self.add(name)
@@ -297,7 +299,7 @@ class Cluster:
         if self.network:
             self.receive(self.network.pop(0))
         for name, host in self.hosts.items():
-            if host.raft is not None and (host.disk.pending or host.loads or host.restoring is not None):
+            if host.raft is not None and (host.disk.pending or host.loads or self._may_restore(host)):
                 busy = True
                 self.save(name)
                 self._catch_up_disk(name, host)
@@ -305,8 +307,11 @@ class Cluster:
 
     def _catch_up_disk(self, name: str, host: Host) -> None:
         self.answer_loads(name)
-        if host.restoring is not None:
+        if self._may_restore(host):
             self.finish_restore(name)
+
+    def _may_restore(self, host: Host) -> bool:
+        return host.restoring is not None and not self.is_fetching_slow
 
     def run(self, passed: Millis, *, without: str = "") -> None:
         """`passed` ms pass for everybody in small steps; everything under way happens at once.
@@ -336,6 +341,19 @@ class Cluster:
             host.now += 2 * self.settings.election_timeout_ms
         self.timeout(name)
         self.stabilise()
+
+    def win(self, name: str, *voters: str) -> None:
+        """`name` times out and wins with these votes. Nothing else happens: its no-op is not saved, and under way."""
+        for each in (name, *voters):
+            self.hosts[each].now += 2 * self.settings.election_timeout_ms
+        self.timeout(name)
+        for kind in ("PreVote", "RequestVote"):
+            self.save(name)
+            for voter in voters:
+                self.deliver(name, voter, kind)
+                self.save(voter)
+                self.deliver(voter, name)
+        assert self.role(name) is RoleName.LEADER, f"{name} is {self.role(name)}"
 
     def propose(self, name: str, *refs: int, count: int = 1, payload_bytes: int = 8) -> Output:
         """One proposal of `count` commands per ref."""

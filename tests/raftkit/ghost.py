@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from zraft.core.entries import Batch
+from zraft.core.entries import Batch, Kind
 from zraft.core.raft import Raft
 from zraft.core.roles import Leader
 from zraft.types import Index, Member, Term
 
 
 class Ghost:
-    """Told of every step; asserts what must hold of all replicas together (I1, I4, I5)."""
+    """Told of every step; asserts what must hold of all replicas together (I1, I4, I5, M4)."""
 
     def __init__(self) -> None:
         self.leader_of: dict[Term, Member] = {}
@@ -28,6 +28,10 @@ class Ghost:
             known = self.leader_of.setdefault(raft.current_term, me)
             assert known == me, f"I1: {known} and {me} lead term {raft.current_term}"
             self._check_completeness(raft)
+        in_force = next((batch.first for batch in reversed(journal) if batch.kind == Kind.CONFIGURATION), None)
+        if in_force is None:
+            in_force = raft.snapshot.membership_index
+        assert raft.memberships.current_index == in_force, f"M4: {me} follows {raft.memberships.current_index}"
         applied = max(self.applied.get(me, 0), reset_to)
         if raft.commit_index > applied:
             for batch in journal:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tests.raftkit.cluster import Cluster, Host
 from tests.raftkit.disk import configurations
 from zraft.core.chance import Chance
-from zraft.core.events import ChangeMembership, Event, ProposeTime, TransferLeadership
+from zraft.core.events import ChangeMembership, Event, ProposeTime, TimePassed, TransferLeadership
 from zraft.core.output import Output
 from zraft.core.recovered import RaftSettings
 from zraft.core.roles import Leader
@@ -28,10 +28,10 @@ class Walk:
         self.chance = Chance(seed)
         settings = RaftSettings(
             window_messages=1 + self.chance.below(3),
-            append_bytes=1 + self.chance.below(60),
-            load_bytes=1 + self.chance.below(60),
-            cache_bytes=self.chance.below(800),
-            uncommitted_bytes=200,
+            append_bytes=(1, 50, 5000)[self.chance.below(3)],
+            load_bytes=(1, 50, 5000)[self.chance.below(3)],
+            cache_bytes=(0, 800, 5000)[self.chance.below(3)],
+            uncommitted_bytes=1000,
             catch_up_ms=2000,
         )
         self.cluster = Cluster(" ".join(NAMES), settings)
@@ -43,27 +43,33 @@ class Walk:
             host.disk.tail = self.chance.below(4)
         self.cluster.bootstrap("a", "a b c")
         self.cluster.save("a")
-        self.moves: list[tuple[int, Callable[[], None]]] = [
-            (30, self._deliver_any),
-            (20, self._deliver_first),
-            (4, self._repeat),
-            (6, self._drop),
-            (18, self._save),
-            (10, self._time),
-            (6, self._timeout),
-            (8, self._propose),
-            (3, self._read),
-            (2, self._crash),
-            (3, self._restart),
-            (1, self._cut),
-            (2, self._heal),
-            (1, self._change),
-            (1, self._transfer),
-            (2, self._snapshot),
-            (4, self._loads),
-            (2, self._restore),
-            (1, self._connection),
-            (1, self._wipe_learner),
+        self.moves = self._weather()
+
+    def _weather(self) -> list[tuple[int, Callable[[], None]]]:
+        """Every move with its weight. Each fault has a rate of its own in each walk, some do not happen at all."""
+        rate = self.chance.below
+        return [
+            (60, self._deliver_first),
+            (30, self._save),
+            (20, self._time),
+            (1 + rate(10), self._propose),
+            (5, self._read),
+            (20, self._loads),
+            (5, self._restore),
+            (12, self._restart),
+            (6, self._heal),
+            (rate(20), self._deliver_any),
+            (rate(4), self._repeat),
+            (rate(4), self._drop),
+            (rate(2), self._timeout),
+            (rate(3), self._crash),
+            (rate(3), self._cut),
+            (rate(3), self._isolate_leader),
+            (rate(8), self._change),
+            (rate(2), self._transfer),
+            (rate(5), self._snapshot),
+            (rate(3), self._connection),
+            (rate(2), self._wipe_learner),
         ]
 
     def storm(self, steps: int) -> None:
@@ -129,7 +135,7 @@ class Walk:
             self.cluster.receive(network.pop(self.chance.below(len(network))))
 
     def _deliver_first(self) -> None:
-        for _ in range(min(len(self.cluster.network), 5)):
+        for _ in range(min(len(self.cluster.network), 8)):
             self.cluster.receive(self.cluster.network.pop(0))
 
     def _repeat(self) -> None:
@@ -146,9 +152,12 @@ class Walk:
             self.cluster.save(name, 1 + self.chance.below(3))
 
     def _time(self) -> None:
-        name = self._up()
-        if name is not None:
-            self.cluster.time(name, 1 + self.chance.below(200))
+        """Clocks go on, not all alike; who is due is told, mostly."""
+        passed = 1 + self.chance.below(50)
+        for name, host in self.cluster.hosts.items():
+            host.now += passed + self.chance.below(10)
+            if host.raft is not None and host.now >= host.wake_at and self.chance.below(10):
+                self.cluster.step(name, TimePassed(), "timeout")
 
     def _timeout(self) -> None:
         name = self._up()
@@ -185,17 +194,26 @@ class Walk:
     def _restart(self) -> None:
         name = self._host()
         host = self.cluster.hosts[name]
-        if host.raft is None and host.fault is None:
-            self.cluster.start(name)
+        if host.raft is not None or host.fault is not None:
+            return
+        self.cluster.start(name)
+        for other, neighbour in self.cluster.hosts.items():
+            if neighbour.raft is not None and other != name:
+                self.cluster.connection_lost(other, name)
+                self.cluster.connection_back(other, name)
 
     def _cut(self) -> None:
         one, other = self._host(), self._host()
         links = self.cluster.links(one, other)
         self.cluster.cut.update(links[: 1 + self.chance.below(2)])
 
+    def _isolate_leader(self) -> None:
+        name = self._leader()
+        if name is not None:
+            self.cluster.isolate(name)
+
     def _heal(self) -> None:
-        if self.chance.below(2):
-            self.cluster.heal()
+        self.cluster.heal()
 
     def _change(self) -> None:
         name = self._leader()
@@ -219,9 +237,9 @@ class Walk:
             self.cluster.snapshot(name, index, self.chance.below(3))
 
     def _loads(self) -> None:
-        name = self._up()
-        if name is not None:
-            self.cluster.answer_loads(name)
+        for name, host in self.cluster.hosts.items():
+            if host.loads:
+                self.cluster.answer_loads(name)
 
     def _restore(self) -> None:
         name = self._up()

@@ -26,11 +26,19 @@ class Cluster:
     """Nodes on this machine and the peer "t" of each."""
 
     def __init__(
-        self, folder: Path, size: int, *, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        size: int,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        ensure: bool = False,
     ) -> None:
         self.folder = folder
         self.leases = [PortLease() for _ in range(size)]
         addresses = [lease.address for lease in self.leases]
+        if ensure:
+            options = [*options, "--peers", ",".join(f"t@{address}" for address in addresses)]
         self.environment = {**ELECTION, **(environment or {})}
         self.servers = {
             PeerId("t", address): ServerProcess(

@@ -18,8 +18,10 @@ def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
     """Makes clusters whose nodes serve; each is ended with the test."""
     made: list[Cluster] = []
 
-    def make(size: int, *, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()) -> Cluster:
-        cluster = Cluster(tmp_path / f"c{len(made)}", size, environment=environment, options=options)
+    def make(
+        size: int, *, environment: dict[str, str] | None = None, options: tuple[str, ...] = (), ensure: bool = False
+    ) -> Cluster:
+        cluster = Cluster(tmp_path / f"c{len(made)}", size, environment=environment, options=options, ensure=ensure)
         cluster.folder.mkdir()
         made.append(cluster)
         cluster.start()

@@ -116,3 +116,23 @@ def test_a_node_that_is_told_to_stop_ends_well_and_keeps_its_data(make_cluster: 
     assert all(server.stop() == 0 for server in cluster.servers.values())
     cluster.start()
     assert cluster.cli("get", "k", "--timeout", "10").stdout == "v\n"
+
+
+def test_nodes_that_are_given_the_group_make_it_once(make_cluster: MakeCluster) -> None:
+    """Every node is told `--peers`: whoever comes up first waits, and a restart changes nothing."""
+    cluster = make_cluster(3, ensure=True)
+
+    async def story(client: Client) -> None:
+        ensured = await client.ensure(reversed(cluster.peers))
+        assert ensured == cluster.peers[::-1]
+        conf = await client.get_conf(cluster.peers[0])
+        assert sorted(conf.peers) == sorted(cluster.peers)
+        await client.write(cluster.peers[0], ("k", "v"))
+        for server in cluster.servers.values():
+            await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(cluster.start)
+        assert (await client.query(cluster.peers[0], "k", timeout=20)).result == "v"
+        assert (await client.get_conf(cluster.peers[0])).index == conf.index
+
+    run(story)
+    assert all(server.is_running for server in cluster.servers.values())

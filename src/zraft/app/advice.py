@@ -41,6 +41,9 @@ def line_of(error: ZraftError) -> str:
 
 def _text_of(error: ZraftError) -> str:
     if isinstance(error, CreateError):
+        refusal = error.__cause__
+        if isinstance(refusal, PeerUnavailable) and "handshake refused" in str(refusal):
+            return f"nothing was made: {_text_of(refusal)}"
         return "nothing was made: " + "; ".join(f"{peer}: {_PROBLEMS[why]}" for peer, why in error.errors.items())
     if isinstance(error, ConfigError):
         return f"the configuration is wrong: {error}"

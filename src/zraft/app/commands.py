@@ -38,6 +38,12 @@ def _log(_name: str) -> click.Command:
     return log
 
 
+def _bench(_name: str) -> click.Command:
+    from zraft.app.bench import bench
+
+    return bench
+
+
 def _sim(_name: str) -> click.Command:
     """Only listed here: `cli.main` runs it without click."""
     return click.Command("sim")
@@ -66,6 +72,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
     },
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
+        "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
     },
 }
@@ -88,17 +95,24 @@ class _Root(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name, row.short) for name, row in section.items()], col_spacing=4)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("A first group, of one peer"):
+            for line in _EXAMPLE:
+                formatter.write(f"{' ' * formatter.current_indent}{line}\n")
 
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+
+_EXAMPLE: Final = (
+    "zraft server --listen 127.0.0.1:7101 --data-dir data/n1 &",
+    "zraft create a@127.0.0.1:7101",
+    "zraft put greeting hello --peers a@127.0.0.1:7101",
+)
+
+
+@click.group(cls=_Root, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zraft", message="zraft %(version)s")
 def root() -> None:
-    r"""Replicated state machines by the Raft protocol: run nodes, make groups of peers, read and write.
+    """Replicated state machines by the Raft protocol: run nodes, make groups of peers, read and write.
 
     A node is a process, a peer is one replica on a node and is written name@host:port, and the peers that replicate one
     log are a group. Commands that talk to a group take its peers from --peers or from the variable ZRAFT_PEERS.
-
-    \b
-    zraft server --listen 127.0.0.1:7101 --data-dir data/n1
-    zraft create a@127.0.0.1:7101
-    zraft put greeting hello --peers a@127.0.0.1:7101
     """

@@ -6,17 +6,23 @@ import asyncio
 import logging
 import signal
 import sys
+from logging.handlers import MemoryHandler
 from typing import Any, Final
 
 import click
 
+from zraft.app.advice import line_of
 from zraft.app.loops import loop_factory
+from zraft.app.options import PeersType
+from zraft.client.client import Client
 from zraft.config import Config
-from zraft.errors import ConfigError, UsageError
+from zraft.errors import ConfigError, UsageError, ZraftError
 from zraft.node.node import Node
+from zraft.types import PeerId
 
 LOG: Final = logging.getLogger("zraft")
 
+_HELD_RECORDS: Final = 10_000
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a busy thread may keep the others waiting: a save took 6 ms beside one at Python's default of 5 ms."""
 
@@ -27,8 +33,19 @@ SWITCH_INTERVAL_S: Final = 0.0005
 @click.option("--advertise", metavar="HOST:PORT", help="The address that others use. [default: as --listen]")
 @click.option("--data-dir", metavar="DIR", help="Where the data lives; it is made if missing. [default: ./data]")
 @click.option("--cluster", metavar="NAME", help="Only nodes of one name talk to each other. [default: default]")
+@click.option(
+    "--peers",
+    type=PeersType(),
+    metavar="PEER,...",
+    help="A group that is to exist: it is made once all its nodes run. Give every one of them the same.",
+)
 def server(
-    path: str | None, listen: str | None, advertise: str | None, data_dir: str | None, cluster: str | None
+    path: str | None,
+    listen: str | None,
+    advertise: str | None,
+    data_dir: str | None,
+    cluster: str | None,
+    peers: list[PeerId] | None,
 ) -> int:
     """Run one node in the foreground, until Ctrl-C or SIGTERM. It runs the peers that it finds in its data.
 
@@ -43,30 +60,34 @@ def server(
     if data_dir is not None:
         arguments["snapshot_dir"] = data_dir
     config = Config.load(path, **arguments)
-    _log_to_stderr(config)
+    log = _Log(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(config))
+            runner.run(_serve(config, peers or [], log))
     except (OSError, UsageError) as error:
         raise ConfigError([str(error)]) from error
     return 0
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, peers: list[PeerId], log: _Log) -> None:
     """Until a signal comes or the node stops by itself; raises what stopped it."""
     node = Node(config)
     await node.start()
+    log.release()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     print(f"zraft: node {node.address} of cluster {config.cluster} serves", flush=True)
     async with asyncio.TaskGroup() as tasks:
-        stopping = tasks.create_task(_stop_when(ended, node), name="wait for a signal")
+        helping = [tasks.create_task(_stop_when(ended, node), name="wait for a signal")]
+        if peers:
+            helping.append(tasks.create_task(_ensure(config, peers), name="ensure the group"))
         try:
             await node.wait_closed()
         finally:
-            stopping.cancel()
+            for task in helping:
+                task.cancel()
 
 
 async def _stop_when(ended: asyncio.Event, node: Node) -> None:
@@ -75,8 +96,31 @@ async def _stop_when(ended: asyncio.Event, node: Node) -> None:
     await node.stop()
 
 
-def _log_to_stderr(config: Config) -> None:
-    level = config.log.console.level if config.log is not None else "info"
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+async def _ensure(config: Config, peers: list[PeerId]) -> None:
+    """The group exists, sooner or later. Where it cannot, the node serves on and its log says why."""
+    async with Client(secret=config.client_secret, cluster=config.cluster) as client:
+        try:
+            await client.ensure(peers, timeout=None)
+        except ZraftError as error:
+            LOG.error("the group of %s is not made: %s", ", ".join(map(str, peers)), line_of(error))
+        else:
+            LOG.info("the group of %s is there", ", ".join(map(str, peers)))
+
+
+class _Log:
+    """The node's log on stderr; what is said before it serves is held back, and dropped where it never does."""
+
+    def __init__(self, config: Config) -> None:
+        stderr = logging.StreamHandler(sys.stderr)
+        stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._held = MemoryHandler(_HELD_RECORDS, flushLevel=logging.CRITICAL + 1)
+        self._stderr = stderr
+        level = config.log.console.level if config.log is not None else "info"
+        logging.basicConfig(level=level.upper(), handlers=[self._held])
+
+    def release(self) -> None:
+        """The node serves."""
+        self._held.setTarget(self._stderr)
+        self._held.flush()
+        logging.getLogger().addHandler(self._stderr)
+        logging.getLogger().removeHandler(self._held)

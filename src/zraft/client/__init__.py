@@ -6,6 +6,7 @@
     connection  one node: requests out, replies to those who wait, deadlines
     caller      every connection of one client, and one request from its first attempt to its answer
     groups      requests in several steps: make a group, change it, delete peers
+    ensuring    a group that is to exist, whoever asks for it
     client      `Client`, the methods that users call
     functions   the same as functions of the package, with one client for each event loop
 

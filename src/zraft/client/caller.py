@@ -38,6 +38,7 @@ class Caller:
         self._loop = asyncio.get_running_loop()
         self._secret, self._cluster = secret, cluster or ANY_CLUSTER
         self._connections: dict[str, Connection] = {}
+        self._leased: dict[Connection, None] = {}
         self._searches: dict[PeerId, asyncio.Task[list[PeerStatus]]] = {}
         """Under way, by the peer that the callers named."""
         self._counters = Counters()
@@ -90,16 +91,16 @@ class Caller:
                 await self._prepare(route, move, deadline, seconds)
                 peer = route.peer
             else:
-                return _expected(reply, kind), peer
+                return expected(reply, kind), peer
 
     async def ask(self, node: str, request: Callable[[int], Request], kind: type[ReplyT], *, deadline: float) -> ReplyT:
         """The answer of one node, asked once. Raises what `Connection.ask` raises."""
-        reply = await self._connection(node).ask(request, deadline)
-        return _expected(reply, kind)
+        reply = await self.connection(node).ask(request, deadline)
+        return expected(reply, kind)
 
     async def _attempt(self, peer: PeerId, make: Make, deadline: float) -> Reply:
         name = peer.name
-        return await self._connection(peer.node).ask(lambda number: make(number, name), deadline)
+        return await self.connection(peer.node).ask(lambda number: make(number, name), deadline)
 
     async def _prepare(self, route: Route, move: Move, deadline: float, seconds: float) -> None:
         """Pauses and searches until there is a peer to ask. Raises `RequestTimeout` when time is up."""
@@ -155,15 +156,29 @@ class Caller:
 
     # -- what it owns
 
-    def _connection(self, node: str) -> Connection:
+    def connection(self, node: str) -> Connection:
+        """The one that all requests to this node share."""
         connection = self._connections.get(node)
         if connection is None:
-            if self._is_closed:
-                raise UsageError("this client is closed")
-            target = Target(to=node, role=Role.CLIENT, cluster=self._cluster, node="zraft.Client", secret=self._secret)
-            connection = Connection(target, counters=self._counters, spawn=self._spawn, failed=self._fail)
-            self._connections[node] = connection
+            connection = self._connections[node] = self._made(node)
         return connection
+
+    def lease(self, node: str) -> Connection:
+        """One more connection to the node, for somebody who gives it back to `release`."""
+        connection = self._made(node)
+        self._leased[connection] = None
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """A leased connection is closed."""
+        self._leased.pop(connection, None)
+        connection.close()
+
+    def _made(self, node: str) -> Connection:
+        if self._is_closed:
+            raise UsageError("this client is closed")
+        target = Target(to=node, role=Role.CLIENT, cluster=self._cluster, node="zraft.Client", secret=self._secret)
+        return Connection(target, counters=self._counters, spawn=self._spawn, failed=self._fail)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` in the supervisor's group, which is there in a moment if not now."""
@@ -192,8 +207,9 @@ class Caller:
 
     def _close_all(self) -> None:
         self._is_closed = True
-        connections, self._connections = self._connections, {}
-        for connection in connections.values():
+        connections = [*self._connections.values(), *self._leased]
+        self._connections, self._leased = {}, {}
+        for connection in connections:
             connection.close()
 
     def _fail(self, error: Exception) -> None:
@@ -236,7 +252,8 @@ async def _captured(work: Coroutine[Any, Any, T]) -> tuple[list[T], ZraftError |
         return [], error
 
 
-def _expected(reply: Reply, kind: type[ReplyT]) -> ReplyT:
+def expected(reply: Reply, kind: type[ReplyT]) -> ReplyT:
+    """The reply, which must be of this kind. Raises `ProtocolError`."""
     if not isinstance(reply, kind):
         raise ProtocolError(f"a node answered with {type(reply).__name__} where {kind.__name__} was due")
     return reply

@@ -9,13 +9,14 @@ from typing import Self
 
 import msgspec
 
-from zraft.client import groups
+from zraft.client import ensuring, groups
 from zraft.client.caller import Caller, Make, ReplyT
+from zraft.client.light_session import LightSession
 from zraft.client.views import Answered, Configuration, PeerStatus, configuration_of, status_of
 from zraft.client.waiting import Timeout, seconds_of
 from zraft.errors import UsageError
 from zraft.types import Index, PeerId, Value
-from zraft.wire.requests import Conf, GetConf, Query, Result, Stat, Status, Transfer, Write
+from zraft.wire.requests import Query, Result, Stat, Status, Transfer, Write
 from zraft.wire.values import decode_value, encode_value
 
 
@@ -60,7 +61,7 @@ class Client:
     # -- reading and writing
 
     async def write(
-        self, target: PeerId | str, data: Value, *, timeout: Timeout = 5.0, redirect: bool = True
+        self, target: PeerId | str | LightSession, data: Value, *, timeout: Timeout = 5.0, redirect: bool = True
     ) -> Answered:
         """`(result, target)`: the backend has applied the command `data`, durable on a majority; `target` leads.
 
@@ -70,6 +71,9 @@ class Client:
         the leader or the connection was lost, `RequestTimeout` ("no" where it was not sent), `NotLeader` without
         `redirect`, `PeerUnavailable`, `TooLarge`, `Overloaded`, `Rejected` ("no"), `BackendError` ("yes").
         """
+        if isinstance(target, LightSession):
+            written = await target.write_entry(data, timeout=timeout)
+            return Answered(written.result, target, written.index)
         peer = target if type(target) is PeerId else peer_of(target)
         command = msgspec.Raw(encode_value(data))
         caller, seconds = self._caller or self._open(), seconds_of(timeout)
@@ -84,12 +88,15 @@ class Client:
         return Answered(decode_value(reply.value), leader, reply.index)
 
     async def query(
-        self, target: PeerId | str, query: Value, *, timeout: Timeout = 5.0, redirect: bool = True
+        self, target: PeerId | str | LightSession, query: Value, *, timeout: Timeout = 5.0, redirect: bool = True
     ) -> Answered:
         """`(result, target)`: linearizable, it sees every write that was answered before it was asked (§6.4).
 
         Raises as `write`; `executed` is always "no", since a query changes nothing.
         """
+        if isinstance(target, LightSession):
+            found = await target.query_entry(query, timeout=timeout)
+            return Answered(found.result, target, found.index)
         peer = target if type(target) is PeerId else peer_of(target)
         encoded = msgspec.Raw(encode_value(query))
         caller, seconds = self._caller or self._open(), seconds_of(timeout)
@@ -119,6 +126,33 @@ class Client:
         )
         return decode_value(reply.value)
 
+    def light_session(
+        self,
+        peer_or_peers: PeerId | str | Iterable[PeerId | str],
+        *,
+        fail_timeout: Timeout = None,
+        election_timeout: Timeout = None,
+        retry_unknown: bool = False,
+        share: bool = False,
+    ) -> LightSession:
+        """Writes and queries that follow the leader: await it, or use it as an async context manager.
+
+        One peer: it reads the configuration of the group. A list: it does not, and asks these; raises `NoPeers` where
+        it is empty. `fail_timeout` is how long a peer that failed is not asked (1 second where None),
+        `election_timeout` how long one that answered without leading is not (half a second). `retry_unknown` repeats
+        writes of unknown outcome, which may then be applied twice. It has a connection of its own to each peer that it
+        asks, unless `share`.
+        """
+        one_or_all = peer_of(peer_or_peers) if isinstance(peer_or_peers, PeerId | str) else peers_of(peer_or_peers)
+        return LightSession(
+            self._open(),
+            one_or_all,
+            fail_timeout=fail_timeout,
+            election_timeout=election_timeout,
+            retry_unknown=retry_unknown,
+            share=share,
+        )
+
     # -- about peers and groups
 
     async def stat(self, peer: PeerId | str, *, timeout: Timeout = 5.0) -> PeerStatus:
@@ -127,11 +161,7 @@ class Client:
 
     async def get_conf(self, peer: PeerId | str, *, timeout: Timeout = 5.0) -> Configuration:
         """The configuration of the peer's group, committed and not about to change. Waits until it is."""
-        caller, seconds = self._open(), seconds_of(timeout)
-        conf, _ = await caller.call(
-            peer_of(peer), GetConf, Conf, deadline=caller.deadline(seconds), seconds=seconds, is_read=True
-        )
-        return configuration_of(conf)
+        return configuration_of(await groups.conf_of(self._open(), peer_of(peer), seconds_of(timeout)))
 
     async def create(
         self, peers: Iterable[PeerId | str], backend: str = "dict", *, timeout: Timeout = 5.0
@@ -142,6 +172,18 @@ class Client:
         removed again. Raises a `MembershipError` where they were made and the configuration was not applied.
         """
         return await groups.create(self._open(), peers_of(peers), backend, seconds_of(timeout))
+
+    async def ensure(
+        self, peers: Iterable[PeerId | str], backend: str = "dict", *, timeout: Timeout = 30.0
+    ) -> list[PeerId]:
+        """A group of these peers exists; the peers, in the given order. For start-up: say it on every node, always.
+
+        Any caller, in any order, any number of times; it waits for the nodes to come up. A group is made only when
+        every peer's node answers and none of the peers belongs to one; a group that is there is left alone, even where
+        it has other members by now. Raises `RequestTimeout`, `CreateError` (different groups there, backend unknown),
+        `BackendMismatch`.
+        """
+        return await ensuring.ensure(self._open(), peers_of(peers), backend, seconds_of(timeout))
 
     async def set_new_conf(
         self,

@@ -23,7 +23,7 @@ from zraft.transport.counters import Counters
 from zraft.transport.dialer import Target, connect
 from zraft.transport.link import Link, LinkHandlers
 from zraft.wire.failures import Failed, failed_to_error
-from zraft.wire.requests import Reply, Request, decode_replies, encode_item
+from zraft.wire.requests import Query, Reply, Request, Write, decode_replies, encode_item
 
 DIAL_S: Final = 2.0
 """How long one request waits for the connection before its caller looks elsewhere; the dialing itself goes on."""
@@ -31,19 +31,23 @@ _SWEEP_S: Final = 0.005
 """Deadlines are looked after at most this often."""
 
 
-class Lost(msgspec.Struct, frozen=True, gc=False):
+class ConnectionLost(OutcomeUnknown):
+    """The connection broke while the request waited."""
+
+
+class _Lost(msgspec.Struct, frozen=True, gc=False):
     """The connection went while the request waited."""
 
     why: str
 
 
-class _Expired(msgspec.Struct, frozen=True, gc=False):
+class Expired(msgspec.Struct, frozen=True, gc=False):
     """The request's time is up."""
 
 
-_EXPIRED: Final = _Expired()
+_EXPIRED: Final = Expired()
 
-Landed: TypeAlias = Reply | Lost | _Expired
+Landed: TypeAlias = Reply | _Lost | Expired
 """What becomes of a request that was sent."""
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
 """Runs a coroutine as a task that has an owner."""
@@ -57,6 +61,7 @@ class Connection:
         "_dial",
         "_dial_error",
         "_failed",
+        "_heard_at",
         "_link",
         "_loop",
         "_number",
@@ -82,6 +87,30 @@ class Connection:
         self._dial: asyncio.Future[None] | None = None
         """The dialing that is under way; done when there is a link, or `_dial_error` says why not."""
         self._dial_error = ""
+        self._heard_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """There is a link."""
+        return self._link is not None
+
+    @property
+    def heard_at(self) -> float:
+        """When the node last answered anything, by the loop's clock; 0.0 before that."""
+        return self._heard_at
+
+    def post(
+        self, kind: type[Write] | type[Query], peer: str, data: msgspec.Raw, deadline: float
+    ) -> asyncio.Future[Landed] | None:
+        """Ask without waiting: the future of what becomes of the request. None where there is no link: it is not sent.
+
+        What landed and is no reply goes through `error_of`. Raises `Overloaded` and `TooLarge`; nothing is sent then.
+        """
+        link = self._link
+        if link is None:
+            return None
+        self._number = number = self._number + 1
+        return self._send(link, kind(number, peer, data), number, deadline)
 
     async def ask(self, request: Callable[[int], Request], deadline: float) -> Reply:
         """The reply to `request`, which is made with the number that it is given.
@@ -92,37 +121,40 @@ class Connection:
         """
         link = self._link
         if link is None:
-            link = await self._wait_open(deadline)
+            link = await self.wait_open(deadline)
         self._number = number = self._number + 1
+        landed = await self._send(link, request(number), number, deadline)
+        if isinstance(landed, Failed | _Lost | Expired):
+            raise self.error_of(landed)
+        return landed
+
+    def _send(self, link: Link, request: Request, number: int, deadline: float) -> asyncio.Future[Landed]:
         waiting = self._waiting
-        if len(waiting) >= limits.UNANSWERED_REQUESTS or not link.send(encode_item(request(number))):
+        if len(waiting) >= limits.UNANSWERED_REQUESTS or not link.send(encode_item(request)):
             raise Overloaded(f"too much waits to be sent to {self._target.to}", reason="queue")
         future: asyncio.Future[Landed] = self._loop.create_future()
         waiting[number] = (future, deadline)
         if deadline < self._sweep_at:
             self._sweep_by(deadline)
-        try:
-            landed = await future
-        except asyncio.CancelledError:
-            waiting.pop(number, None)
-            raise
-        if isinstance(landed, Failed | Lost | _Expired):
-            raise self._error(landed)
-        return landed
+        return future
 
-    def _error(self, landed: Failed | Lost | _Expired) -> RequestError:
+    def error_of(self, landed: Landed) -> RequestError:
+        """What the caller of a request is told that ended so. Raises what is no `RequestError`."""
         if isinstance(landed, Failed):
             error = failed_to_error(landed)
             if not isinstance(error, RequestError):
                 raise error
             return error
-        if isinstance(landed, Lost):
-            return OutcomeUnknown(f"the connection to {self._target.to} was lost: {landed.why}")
-        return RequestTimeout(f"{self._target.to} did not answer in time")
+        if isinstance(landed, _Lost):
+            return ConnectionLost(f"the connection to {self._target.to} was lost: {landed.why}")
+        if isinstance(landed, Expired):
+            return RequestTimeout(f"{self._target.to} did not answer in time")
+        raise ProtocolError(f"{self._target.to} answered with {type(landed).__name__}")
 
     # -- dialing
 
-    async def _wait_open(self, deadline: float) -> Link:
+    async def wait_open(self, deadline: float) -> Link:
+        """The link, dialed if need be. Raises `PeerUnavailable`, or `RequestTimeout` where the deadline comes first."""
         dial = self._dial
         if dial is None:
             dial = self._dial = self._loop.create_future()
@@ -161,6 +193,7 @@ class Connection:
         self._link = link
 
     def _received(self, _link: Link, _kind: int, payload: bytes) -> None:
+        self._heard_at = self._loop.time()
         pop = self._waiting.pop
         for reply in decode_replies(payload):
             found = pop(reply.id, None)
@@ -172,7 +205,7 @@ class Connection:
         waiting, self._waiting = self._waiting, {}
         for future, _ in waiting.values():
             if not future.done():
-                future.set_result(Lost(why))
+                future.set_result(_Lost(why))
 
     def _handler_failed(self, error: Exception) -> None:
         self._failed(error)

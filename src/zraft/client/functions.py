@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from zraft.client.client import Client
+from zraft.client.light_session import LightSession
 from zraft.client.views import Answered, Configuration, PeerStatus
 from zraft.client.waiting import Timeout
 from zraft.types import Index, PeerId, Value
@@ -33,7 +34,12 @@ def default_client() -> Client:
 
 
 async def write(
-    target: PeerId | str, data: Value, *, timeout: Timeout = 5.0, redirect: bool = True, client: Client | None = None
+    target: PeerId | str | LightSession,
+    data: Value,
+    *,
+    timeout: Timeout = 5.0,
+    redirect: bool = True,
+    client: Client | None = None,
 ) -> Answered:
     """`(result, target)`: the backend has applied the command `data`, durable on a majority; `target` leads.
 
@@ -47,7 +53,12 @@ async def write(
 
 
 async def query(
-    target: PeerId | str, query: Value, *, timeout: Timeout = 5.0, redirect: bool = True, client: Client | None = None
+    target: PeerId | str | LightSession,
+    query: Value,
+    *,
+    timeout: Timeout = 5.0,
+    redirect: bool = True,
+    client: Client | None = None,
 ) -> Answered:
     """`(result, target)`: linearizable, it sees every write that was answered before it was asked (§6.4).
 
@@ -87,6 +98,19 @@ async def create(
     return await (client or default_client()).create(peers, backend, timeout=timeout)
 
 
+async def ensure(
+    peers: Iterable[PeerId | str], backend: str = "dict", *, timeout: Timeout = 30.0, client: Client | None = None
+) -> list[PeerId]:
+    """A group of these peers exists; the peers, in the given order. For start-up: say it on every node, always.
+
+    Any caller, in any order, any number of times; it waits for the nodes to come up. A group is made only when every
+    peer's node answers and none of the peers belongs to one; a group that is there is left alone, even where it has
+    other members by now. Raises `RequestTimeout`, `CreateError` (different groups there, backend unknown),
+    `BackendMismatch`.
+    """
+    return await (client or default_client()).ensure(peers, backend, timeout=timeout)
+
+
 async def set_new_conf(
     peer: PeerId | str,
     new_peers: Iterable[PeerId | str],
@@ -115,3 +139,28 @@ async def transfer_leadership(
 ) -> PeerId:
     """The peer `to` leads the group of `peer` (§3.10). Returns `to`. Raises a `RequestError`."""
     return await (client or default_client()).transfer_leadership(peer, to, timeout=timeout)
+
+
+def light_session(
+    peer_or_peers: PeerId | str | Iterable[PeerId | str],
+    *,
+    fail_timeout: Timeout = None,
+    election_timeout: Timeout = None,
+    retry_unknown: bool = False,
+    share: bool = False,
+    client: Client | None = None,
+) -> LightSession:
+    """Writes and queries that follow the leader: await it, or use it as an async context manager.
+
+    One peer: it reads the configuration of the group. A list: it does not, and asks these; raises `NoPeers` where it is
+    empty. `fail_timeout` is how long a peer that failed is not asked (1 second where None), `election_timeout` how long
+    one that answered without leading is not (half a second). `retry_unknown` repeats writes of unknown outcome, which
+    may then be applied twice. It has a connection of its own to each peer that it asks, unless `share`.
+    """
+    return (client or default_client()).light_session(
+        peer_or_peers,
+        fail_timeout=fail_timeout,
+        election_timeout=election_timeout,
+        retry_unknown=retry_unknown,
+        share=share,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets as chance
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from zraft.client.caller import Caller, each
@@ -40,13 +40,15 @@ from zraft.wire.requests import (
     Status,
 )
 
+OPEN_S: Final = 5.0
+"""How long a light session looks for the configuration of its group."""
 CLEAN_UP_S: Final = 1.0
 """How long a failed `create` takes to remove what it made."""
 BLANK_S: Final = 0.3
 """A blank peer of another group is somebody's who is at work, or was left behind: it is looked at twice."""
 
 
-class _Standing(Exception):
+class Standing(Exception):
     """A peer that stands in the way of a new group, and why."""
 
     def __init__(self, problem: CreateProblem) -> None:
@@ -65,21 +67,21 @@ async def create(caller: Caller, peers: Sequence[PeerId], backend: str, seconds:
     """See `zraft.create`."""
     deadline = caller.deadline(seconds)
     group = GroupId(chance.token_bytes(16))
-    outcomes = await each(_start_or_problem(caller, peer, group, backend, deadline) for peer in distinct(peers))
+    outcomes = await each(_start_or_standing(caller, peer, group, backend, deadline) for peer in distinct(peers))
     members = [outcome for outcome in outcomes if isinstance(outcome, Member)]
-    errors = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if not isinstance(outcome, Member)}
-    if errors:
+    standing = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if isinstance(outcome, Standing)}
+    if standing:
         await _remove_blank(caller, members, group)
-        raise CreateError(errors)
+        raise create_error(standing)
     first, *others = members
     try:
-        await _found(caller, first, deadline, seconds)
+        await found(caller, first, deadline, seconds)
     except RequestError as error:
         await _remove_blank(caller, members, group)
         raise _not_applied(error) from error
     if others:
         try:
-            await _extend(caller, members, deadline, seconds)
+            await extend(caller, members, deadline, seconds)
         except RequestError as error:
             if error.executed == "no":
                 await _remove_blank(caller, others, group)
@@ -87,14 +89,15 @@ async def create(caller: Caller, peers: Sequence[PeerId], backend: str, seconds:
     return list(peers)
 
 
-async def _found(caller: Caller, first: Member, deadline: float, seconds: float) -> None:
-    """`first` is the only member of its group, and leads it."""
+async def found(caller: Caller, first: Member, deadline: float, seconds: float) -> None:
+    """`first` is the only member of its group, and leads it. Raises `RequestError`."""
     name = first.peer.name
     await caller.ask(first.peer.node, lambda number: Bootstrap(number, name, [first]), Result, deadline=deadline)
     await caller.call(first.peer, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
 
 
-async def _extend(caller: Caller, members: list[Member], deadline: float, seconds: float) -> None:
+async def extend(caller: Caller, members: list[Member], deadline: float, seconds: float) -> None:
+    """The members, of whom the first is the only one yet, are all members. Raises `RequestError`."""
     first = members[0].peer
     await caller.call(
         first,
@@ -112,28 +115,35 @@ def _not_applied(error: RequestError) -> MembershipError:
     return MembershipError(text, executed=error.executed)
 
 
-async def _start_or_problem(
+async def _start_or_standing(
     caller: Caller, peer: PeerId, group: GroupId, backend: str, deadline: float
-) -> Member | CreateProblem:
+) -> Member | Standing:
     try:
         return await start(caller, peer, group, backend, deadline)
-    except _Standing as standing:
-        return standing.problem
+    except Standing as standing:
+        return standing
+
+
+def create_error(standing: Mapping[PeerId, Standing]) -> CreateError:
+    """The error for the caller; its cause is what the first of the nodes answered, if one did."""
+    error = CreateError({peer: what.problem for peer, what in standing.items()})
+    error.__cause__ = next((what.__cause__ for what in standing.values()), None)
+    return error
 
 
 async def start(caller: Caller, peer: PeerId, group: GroupId, backend: str, deadline: float) -> Member:
-    """A blank replica of `group`, made on its node. Raises `_Standing`.
+    """A blank replica of `group`, made on its node. Raises `Standing`.
 
     A blank one of another group, which somebody left behind, is replaced; one that belongs to a group stays.
     """
     for attempt in (1, 2):
         try:
             return await _start(caller, peer, group, backend, deadline)
-        except _Standing as standing:
+        except Standing as standing:
             if attempt == 2 or standing.problem != "already_present":
                 raise
         if not await _cleared(caller, peer, deadline):
-            raise _Standing("already_present")
+            raise Standing("already_present")
     raise UsageError("a second attempt is the last")
 
 
@@ -143,9 +153,9 @@ async def _start(caller: Caller, peer: PeerId, group: GroupId, backend: str, dea
             peer.node, lambda number: StartPeer(number, peer.name, group, backend), Started, deadline=deadline
         )
     except CreateError as error:
-        raise _Standing(next(iter(error.errors.values()), "already_present")) from error
+        raise Standing(next(iter(error.errors.values()), "already_present")) from error
     except RequestError as error:
-        raise _Standing("node_down") from error
+        raise Standing("node_down") from error
     if reply.member.peer != peer:
         await _remove_blank(caller, [reply.member], group, node=peer.node)
         known = reply.member.peer.node
@@ -203,11 +213,11 @@ async def change(
     own = await entry_of(caller, peer, deadline)
     if own is None:
         raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
-    found = await each(_find_or_start(caller, one, own, deadline) for one in new)
-    standing = {one: what.problem for one, what in zip(new, found, strict=True) if isinstance(what, _Standing)}
-    if any(problem != "node_down" for problem in standing.values()):
-        raise CreateError(standing)
-    members = {one: what for one, what in zip(new, found, strict=True) if isinstance(what, Member)}
+    outcomes = await each(_find_or_start(caller, one, own, deadline) for one in new)
+    standing = {one: what for one, what in zip(new, outcomes, strict=True) if isinstance(what, Standing)}
+    if any(what.problem != "node_down" for what in standing.values()):
+        raise create_error(standing)
+    members = {one: what for one, what in zip(new, outcomes, strict=True) if isinstance(what, Member)}
     if standing:
         members |= await _members_that_are_down(caller, peer, list(standing), deadline, seconds)
     await caller.call(
@@ -220,17 +230,17 @@ async def change(
     return new
 
 
-async def _find_or_start(caller: Caller, peer: PeerId, own: PeerEntry, deadline: float) -> Member | _Standing:
+async def _find_or_start(caller: Caller, peer: PeerId, own: PeerEntry, deadline: float) -> Member | Standing:
     """The replica of the group on its node with its present incarnation, made there if there is none."""
     try:
         entry = await entry_of(caller, peer, min(deadline, caller.deadline(CLEAN_UP_S)))
     except RequestError:
-        return _Standing("node_down")
+        return Standing("node_down")
     if entry is not None and entry.group == own.group:
         return entry.member
     try:
         return await start(caller, peer, own.group, own.backend, deadline)
-    except _Standing as standing:
+    except Standing as standing:
         return standing
 
 
@@ -244,6 +254,13 @@ async def _members_that_are_down(
         if one not in known:
             raise PeerUnavailable(f"{one.node} cannot be reached, and {one} is new: start that node first")
     return {one: known[one] for one in wanted}
+
+
+async def conf_of(caller: Caller, peer: PeerId, seconds: float) -> Conf:
+    """The stable and committed configuration of the peer's group."""
+    deadline = caller.deadline(seconds)
+    conf, _ = await caller.call(peer, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
+    return conf
 
 
 async def remove(caller: Caller, peers: Sequence[PeerId], seconds: float) -> None:

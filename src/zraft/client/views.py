@@ -52,19 +52,26 @@ class Configuration:
     learners: tuple[PeerId, ...]
 
 
-class Answered(tuple[Value, PeerId]):  # noqa: SLOT001 - a tuple with room for `index` cannot have slots
-    """`(result, target)`: what the backend answered, and the peer that was asked in the end, which leads.
+class Answered(tuple[Value, Any]):  # noqa: SLOT001 - a tuple with room for `index` cannot have slots
+    """`(result, target)`: what the backend answered, and where to ask next.
+
+    The target is the peer that was asked in the end, which leads, or the light session that was given.
 
     `.index` is the entry that did it, or for a query the last one that the answer has seen. (It stands where a tuple
     has a method of the same name.)
     """
 
-    index: Index  # type: ignore[assignment]  # the name is part of the contract
+    _index: Index
 
-    def __new__(cls, result: Any, target: PeerId, index: Index) -> Answered:
+    def __new__(cls, result: Any, target: Any, index: Index) -> Answered:
         answer = tuple.__new__(cls, (result, target))
-        answer.index = index
+        answer._index = index
         return answer
+
+    @property
+    def index(self) -> Index:  # type: ignore[override]  # the name is part of the contract
+        """The entry that did it, or the last one that a query has seen."""
+        return self._index
 
     @property
     def result(self) -> Value:
@@ -72,8 +79,8 @@ class Answered(tuple[Value, PeerId]):  # noqa: SLOT001 - a tuple with room for `
         return self[0]
 
     @property
-    def target(self) -> PeerId:
-        """The peer that answered."""
+    def target(self) -> Any:
+        """The peer that answered, or the light session."""
         return self[1]
 
     def __getnewargs__(self) -> tuple[Value, PeerId, Index]:

@@ -32,10 +32,15 @@ Deviations from the thesis, each also in docs/thesis-map.md:
     batches because a leader's batches have one term each, and (index, term) names at most one batch.
 *   §3.4: votes are counted per (peer, incarnation), and a candidate's own vote only when it is durable.
 *   §3.5: heartbeats are messages of their own, which never wait behind entries; their commit index is bounded by what
-    the receiver acknowledged.
+    the receiver acknowledged. A refusal carries a hint, which skips a term at once.
+*   §3.7: silence alone proves no loss, because an acknowledgement waits for a disk: a probe is repeated after two
+    heartbeats that were answered, other messages after `request_timeout_ms`.
+*   §3.10: whom to hand over to may be left to the leader.
 *   §4.2.1: how many rounds a learner needs is not limited; it is caught up when one round took at most an election
-    timeout, and given up when it makes no progress for `catch_up_ms`.
-*   §4.2.2: a leader that removed itself tells the best follower to campaign at once.
-*   §5.1: the state of a snapshot travels beside the protocol; InstallSnapshot only offers it.
+    timeout or it has the whole log, and given up when it makes no progress for `catch_up_ms` and fetches no snapshot.
+*   §4.2.2: a leader that removed itself, or whose disk stalls, tells the best follower to campaign at once.
+*   §5.1: the state of a snapshot travels beside the protocol; InstallSnapshot only offers it, and one is fetched at a
+    time.
+*   §6.2: a leader that was held up itself gives everybody an election timeout to answer before it steps down.
 *   §6.4.1: leases are not offered.
 """

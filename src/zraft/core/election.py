@@ -34,7 +34,18 @@ def on_election_timeout(replica: Replica) -> None:
 def may_campaign(replica: Replica) -> bool:
     """Learners, removed and blank replicas never lead (M5); nor one whose disk stalls, or whose state is half there."""
     stalled = replica.saves.stalled_for(replica.now) > 2 * replica.settings.election_timeout_ms
-    return replica.is_voter and replica.restoring is None and not stalled
+    return (replica.is_voter or _is_needed_once_more(replica)) and replica.restoring is None and not stalled
+
+
+def _is_needed_once_more(replica: Replica) -> bool:
+    """A voter whose own log ends its membership, uncommitted as far as it knows, still campaigns (§4.2.2).
+
+    It may be the only one with that entry: the others then refuse to vote for anybody whose log lacks it, and nobody
+    who has it would be left to lead. It does not count itself, and steps down once the entry is committed.
+    """
+    index = replica.memberships.current_index
+    _, before = replica.memberships.as_of(index - 1)
+    return index > replica.commit_index and before is not None and before.is_voter(replica.me)
 
 
 def start_pre_vote(replica: Replica) -> None:

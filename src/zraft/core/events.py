@@ -98,7 +98,11 @@ class TimePassed(msgspec.Struct, frozen=True, gc=False):
 
 
 class SnapshotTaken(msgspec.Struct, frozen=True):
-    """A snapshot of the applied state is durable at `mark`: the log up to `keep_from - 1` may go."""
+    """A snapshot of the applied state is durable at `mark`: the log up to `keep_from - 1` may go.
+
+    It is only taken of entries that the own log holds durably: otherwise a crash could leave a snapshot of a term that
+    the hard state has not heard of, and such a replica refuses to start (BM-002).
+    """
 
     mark: SnapshotMark
     keep_from: Index

@@ -44,13 +44,15 @@ def on_saved(replica: Replica, role: Leader) -> None:
 
 def on_heartbeat_due(replica: Replica, role: Leader) -> None:
     """A heartbeat to everybody, and a look at everything that may have waited too long."""
-    if replica.now - role.heartbeat_due_ms >= replica.settings.election_timeout_ms:
-        # This process was held up: nobody can have answered what it did not send.
-        role.quorum_due_ms = replica.now + replica.settings.election_timeout_ms
+    was_held_up = replica.now - role.heartbeat_due_ms >= replica.settings.election_timeout_ms
     role.heartbeat_due_ms = replica.now + replica.settings.heartbeat_ms
-    election.check_quorum(replica, role)
-    if replica.role is role:
-        election.check_disk(replica, role)
+    if was_held_up:
+        # This process, not the others: they could not answer what was not sent, nor the disk be heard.
+        role.quorum_due_ms = replica.now + replica.settings.election_timeout_ms
+    else:
+        election.check_quorum(replica, role)
+        if replica.role is role:
+            election.check_disk(replica, role)
     if replica.role is role:
         transfer.check_deadline(replica, role)
         membership.drive(replica, role)

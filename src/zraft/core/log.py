@@ -144,11 +144,14 @@ class Log:
         self._window = self.memory_bytes = 0
 
     def evict(self, budget_bytes: int, *, keep_from: Index) -> None:
-        """Let go of the oldest batches in memory until they weigh at most the budget; never of `keep_from` or later."""
+        """Where batches in memory weigh more than the budget, let go of the oldest; never of `keep_from` or later.
+
+        A quarter of the budget is freed at once: letting go of one batch costs as much as letting go of many.
+        """
         if self.memory_bytes <= budget_bytes:
             return
         bytes_left, position = self.memory_bytes, self._window
-        while bytes_left > budget_bytes and position < len(self._lasts) and self._lasts[position] < keep_from:
+        while bytes_left > budget_bytes * 3 // 4 and position < len(self._lasts) and self._lasts[position] < keep_from:
             bytes_left -= len(self._batches[position - self._window].payload) + _BATCH_OVERHEAD
             position += 1
         self._drop_from_memory(position)

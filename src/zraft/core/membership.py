@@ -12,7 +12,7 @@ A leader outside the new configuration leads until that is committed, without co
 from __future__ import annotations
 
 from zraft import limits
-from zraft.core import election, reads, replication
+from zraft.core import election, quorum, reads, replication
 from zraft.core.entries import Batch, Kind, Membership
 from zraft.core.events import ChangeMembership
 from zraft.core.memberships import encode_membership
@@ -21,7 +21,7 @@ from zraft.core.output import Refusal
 from zraft.core.progress import Progress, ProgressState
 from zraft.core.replica import Replica
 from zraft.core.roles import CatchUp, Leader
-from zraft.types import Member
+from zraft.types import Member, Millis
 
 
 def change(replica: Replica, role: Leader, event: ChangeMembership) -> None:
@@ -39,6 +39,8 @@ def change(replica: Replica, role: Leader, event: ChangeMembership) -> None:
         drive(replica, role)
     elif not membership.is_stable or replica.memberships.current_index > replica.commit_index:
         replica.refuse(event.ref, Refusal.CHANGE_IN_PROGRESS)
+    elif not _could_decide(replica, role, membership, target, replica.settings.election_timeout_ms):
+        replica.refuse(event.ref, Refusal.NO_MAJORITY)
     else:
         role.change_refs.append(event.ref)
         joining = tuple(member for member in target if member not in membership.voters)
@@ -46,6 +48,20 @@ def change(replica: Replica, role: Leader, event: ChangeMembership) -> None:
             _append(replica, role, Membership(membership.voters, learners=joining, target=target))
         else:
             _append(replica, role, Membership(target, outgoing=membership.voters))
+
+
+def _could_decide(
+    replica: Replica, role: Leader, membership: Membership, target: tuple[Member, ...], within_ms: Millis
+) -> bool:
+    """A majority of `target` answered within this time, or is yet to prove itself as a learner (BM-048)."""
+
+    def answers(member: Member) -> bool:
+        progress = role.progress.get(member)
+        if progress is None:
+            return member == replica.me or member not in membership.voters
+        return replica.now - progress.contact_ms < within_ms
+
+    return quorum.is_majority(target, answers)
 
 
 def _goal(membership: Membership) -> tuple[Member, ...]:
@@ -77,10 +93,14 @@ def drive(replica: Replica, role: Leader) -> None:
 
 def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> None:
     states = {learner: _catch_up_of(replica, role, learner) for learner in membership.learners}
-    if all(_is_ready(replica, role.progress[learner], state) for learner, state in states.items()):
+    is_ready = all(_is_ready(replica, role.progress[learner], state) for learner, state in states.items())
+    settings, target = replica.settings, membership.target
+    if is_ready and _could_decide(replica, role, membership, target, settings.election_timeout_ms):
         _append(replica, role, Membership(membership.target, outgoing=membership.voters))
-    elif any(_is_stuck(replica, role.progress[learner], state) for learner, state in states.items()):
-        replica.fact("gives up a membership change: a learner makes no progress")
+    elif not _could_decide(replica, role, membership, target, settings.catch_up_ms) or any(
+        _is_stuck(replica, role.progress[learner], state) for learner, state in states.items()
+    ):
+        replica.fact("gives up a membership change: a new member makes no progress, or too many are silent")
         _append(replica, role, Membership(membership.voters))
         for ref in role.change_refs:
             replica.refuse(ref, Refusal.CATCH_UP_TIMEOUT)

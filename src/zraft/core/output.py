@@ -41,6 +41,8 @@ class Refusal(Enum):
     NOT_STABLE = "not_stable"
     """No entry of the own term is committed yet (§4.1, BM-031), or the replica is blank."""
     CHANGE_IN_PROGRESS = "change_in_progress"
+    NO_MAJORITY = "no_majority"
+    """So many of the target are silent that the group could not decide any more (BM-048)."""
     CATCH_UP_TIMEOUT = "catch_up_timeout"
     NOT_A_VOTER = "not_a_voter"
     """Leadership goes to voters only; a configuration has 1 to `limits.PEERS_PER_GROUP` of them."""

@@ -42,7 +42,9 @@ def committed_index(membership: Membership, match_of: Callable[[Member], Index])
 
 def has_quorum(membership: Membership, agrees: Callable[[Member], bool]) -> bool:
     """A majority, of both sets where the configuration is joint, agrees."""
-    return _agrees(membership.voters, agrees) and (not membership.outgoing or _agrees(membership.outgoing, agrees))
+    return is_majority(membership.voters, agrees) and (
+        not membership.outgoing or is_majority(membership.outgoing, agrees)
+    )
 
 
 def vote_result(membership: Membership, votes: dict[Member, bool]) -> VoteResult:
@@ -54,5 +56,6 @@ def vote_result(membership: Membership, votes: dict[Member, bool]) -> VoteResult
     return VoteResult.PENDING
 
 
-def _agrees(voters: Collection[Member], agrees: Callable[[Member], bool]) -> bool:
-    return sum(1 for voter in voters if agrees(voter)) >= majority(len(voters))
+def is_majority(voters: Collection[Member], is_for: Callable[[Member], bool]) -> bool:
+    """A majority of this one set is for it."""
+    return sum(1 for voter in voters if is_for(voter)) >= majority(len(voters))

@@ -2,13 +2,19 @@
 
 The thread performs jobs in order, one at a time, and reports each to the event loop. Writing and syncing release the
 interpreter, so the loop goes on meanwhile. Files are private (0600 in a 0700 folder); a folder that others could write
-to, or that another process uses, is refused before anything in it is touched.
+to, that holds a symbolic link, or that another process uses is refused before anything in it is touched. The folder is
+kept open: renaming it, or putting another in its place, changes nothing for who uses it.
+
+After an operation that changes something has failed, none is performed any more: what the file then has is unknown, and
+a later sync that succeeds would prove nothing (BM-093). For the same reason a file that was written keeps its
+descriptor until it is synced: the kernel reports an error of writing back through it.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import stat
 import sys
@@ -33,6 +39,8 @@ from zraft.storage.disk import (
     WriteAt,
 )
 
+LOG: Final = logging.getLogger("zraft")
+
 LOCK_NAME: Final = "LOCK"
 _ZEROS: Final = bytes(1 << 20)
 _OPEN_FILES: Final = 64
@@ -49,8 +57,12 @@ class RealDisk:
         """
         self.folder = folder
         self._report = report
-        self._lock = _lock_folder(folder)
+        self._folder, self._lock = _open_folder(folder)
         self._files: dict[str, int] = {}
+        """Open descriptors, the one that was used longest ago first."""
+        self._unsynced: dict[str, None] = {}
+        self._broken: DiskError | None = None
+        """The first failure of an operation that changes something."""
         self._guard = threading.Lock()
         """Recovery reads from the caller's thread, the writer from its own; never at once, but both use the cache."""
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -65,11 +77,12 @@ class RealDisk:
 
     def names(self) -> list[str]:
         """The files there, sorted, without the lock."""
-        return sorted(entry.name for entry in os.scandir(self.folder) if entry.name != LOCK_NAME and entry.is_file())
+        with os.scandir(self._folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name != LOCK_NAME and entry.is_file())
 
     def size(self, name: str) -> int:
         """Bytes in the file."""
-        return os.stat(self.folder / name).st_size
+        return os.stat(name, dir_fd=self._folder, follow_symlinks=False).st_size
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`."""
@@ -93,7 +106,8 @@ class RealDisk:
             self._files.clear()
             if self._lock >= 0:
                 os.close(self._lock)
-                self._lock = -1
+                os.close(self._folder)
+                self._lock = self._folder = -1
 
     # -- the writer thread
 
@@ -104,27 +118,41 @@ class RealDisk:
     def _perform_job(self, job: Job) -> Completion:
         reads: list[bytes] = []
         for operation in job.operations:
-            try:
-                with self._guard:
-                    data = self._do(operation)
-            except OSError as error:
-                name = errno.errorcode.get(error.errno or 0, "EIO")
-                subject = getattr(operation, "name", getattr(operation, "old", str(self.folder)))
-                return Completion(
-                    job.number,
-                    tuple(reads),
-                    DiskError(f"{type(operation).__name__} {subject}", name, error.strerror or str(error)),
-                )
+            error = None if isinstance(operation, ReadAt) else self._broken
+            if error is None:
+                error = self._attempt(operation, reads)
+            if error is not None:
+                return Completion(job.number, tuple(reads), error)
+        return Completion(job.number, tuple(reads))
+
+    def _attempt(self, operation: Operation, reads: list[bytes]) -> DiskError | None:
+        """Do it; what it failed with, else None. Whatever happens is reported: nobody else would notice."""
+        try:
+            with self._guard:
+                data = self._do(operation)
+        except OSError as error:
+            code = errno.errorcode.get(error.errno or 0, "EIO")
+            failure = DiskError(_named(operation, self.folder), code, error.strerror or str(error))
+        except Exception as error:
+            LOG.critical("%s failed", _named(operation, self.folder), exc_info=error)
+            failure = DiskError(_named(operation, self.folder), "EIO", f"{type(error).__name__}: {error}")
+        else:
             if data is not None:
                 reads.append(data)
-        return Completion(job.number, tuple(reads))
+            return None
+        if not isinstance(operation, ReadAt):
+            self._broken = failure
+        return failure
 
     def _do(self, operation: Operation) -> bytes | None:
         match operation:
             case WriteAt():
-                _write(self._file(operation.name), operation.offset, operation.data)
+                file = self._file(operation.name)
+                self._unsynced[operation.name] = None
+                _write(file, operation.offset, operation.data)
             case SyncFile():
                 _sync(self._file(operation.name))
+                self._unsynced.pop(operation.name, None)
             case ReadAt():
                 return _read(self._file(operation.name), operation.offset, operation.length)
             case CreateFile():
@@ -132,53 +160,68 @@ class RealDisk:
             case RenameFile():
                 self._forget(operation.old)
                 self._forget(operation.new)
-                os.rename(self.folder / operation.old, self.folder / operation.new)
+                os.rename(operation.old, operation.new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             case DeleteFile():
                 self._forget(operation.name)
-                os.unlink(self.folder / operation.name)
+                os.unlink(operation.name, dir_fd=self._folder)
             case SyncFolder():
-                _sync_folder(self.folder)
+                os.fsync(self._folder)
             case _:
                 assert_never(operation)
         return None
 
     def _create(self, name: str, size: int) -> None:
         """A file whose blocks exist: really written zeros, so that later syncs need not touch its metadata."""
-        file = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        file = self._open(name, os.O_CREAT | os.O_EXCL)
         try:
             for offset in range(0, size, len(_ZEROS)):
                 _write(file, offset, _ZEROS[: size - offset])
         except OSError:
             os.close(file)
-            os.unlink(self.folder / name)
+            os.unlink(name, dir_fd=self._folder)
             raise
+        self._unsynced[name] = None
         self._remember(name, file)
 
     def _file(self, name: str) -> int:
-        file = self._files.get(name)
+        file = self._files.pop(name, None)
         if file is None:
-            file = os.open(self.folder / name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            file = self._open(name)
             self._remember(name, file)
+        else:
+            self._files[name] = file
         return file
 
+    def _open(self, name: str, flags: int = 0) -> int:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600, dir_fd=self._folder)
+
     def _remember(self, name: str, file: int) -> None:
-        while len(self._files) >= _OPEN_FILES:
-            self._forget(next(iter(self._files)))
+        if len(self._files) >= _OPEN_FILES:
+            synced = [other for other in self._files if other not in self._unsynced]
+            for other in synced[: len(self._files) - _OPEN_FILES + 1]:
+                self._forget(other)
         self._files[name] = file
 
     def _forget(self, name: str) -> None:
+        self._unsynced.pop(name, None)
         file = self._files.pop(name, None)
         if file is not None:
             os.close(file)
 
 
+def _named(operation: Operation, folder: Path) -> str:
+    subject = getattr(operation, "name", getattr(operation, "old", str(folder)))
+    return f"{type(operation).__name__} {subject}"
+
+
 def _write(file: int, offset: int, data: bytes) -> None:
+    """All of it. What follows a short write tells why it was short: usually that no space is left."""
     written = os.pwrite(file, data, offset)
-    if written != len(data):
-        # What follows a short write tells why it was short: usually that no space is left.
-        rest = os.pwrite(file, memoryview(data)[written:], offset + written)
-        if written + rest != len(data):
-            raise OSError(errno.EIO, f"short write: {written + rest} of {len(data)} bytes")
+    while written < len(data):
+        more = os.pwrite(file, memoryview(data)[written:], offset + written)
+        if not more:
+            raise OSError(errno.EIO, f"short write: {written} of {len(data)} bytes")
+        written += more
 
 
 def _read(file: int, offset: int, length: int) -> bytes:
@@ -198,36 +241,77 @@ def _sync(file: int) -> None:
         os.fdatasync(file)
 
 
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open_folder(folder: Path) -> tuple[int, int]:
+    """The descriptors of the folder and of its locked lock file."""
     try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _lock_folder(folder: Path) -> int:
-    """The descriptor of the locked lock file."""
-    try:
-        if not folder.exists():
-            folder.mkdir(mode=0o700, parents=True)
-            _sync_folder(folder.parent)
-        found = folder.stat()
+        _make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except NotADirectoryError as error:
+        raise DataDirUnsafe(f"{folder} is not a folder: name one that is, or that does not exist yet") from error
     except OSError as error:
         raise DataDirUnsafe(f"{folder} cannot be used as a data folder: {error.strerror or error}") from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise DataDirUnsafe(f"{folder} is not a folder: name one that is, or that does not exist yet")
+    try:
+        _check_folder(folder, os.fstat(descriptor))
+        lock = _lock_folder(folder, descriptor)
+        try:
+            _check_files(folder, descriptor)
+        except BaseException:
+            os.close(lock)
+            raise
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, lock
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder exists, and so will it after a power loss."""
+    missing: list[Path] = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(mode=0o700)
+        parent = os.open(one.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+def _check_folder(folder: Path, found: os.stat_result) -> None:
     if found.st_mode & 0o022:
         raise DataDirUnsafe(f"others may write to {folder}: chmod go-w {folder}")
     if found.st_uid != os.geteuid():
         raise DataDirUnsafe(f"{folder} belongs to another user (uid {found.st_uid}): chown it, or run as that user")
+
+
+def _check_files(folder: Path, descriptor: int) -> None:
+    """No file there is somebody else's, or elsewhere."""
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                raise DataDirUnsafe(f"{path} is a symbolic link: a data folder holds none; put the file itself there")
+            if entry.is_file(follow_symlinks=False):
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if mode & (stat.S_IWGRP | stat.S_IWOTH):
+                    raise DataDirUnsafe(f"others may write to {path}: chmod go-w {path}")
+
+
+def _lock_folder(folder: Path, descriptor: int) -> int:
+    """The descriptor of the locked lock file."""
     try:
-        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = os.open(LOCK_NAME, flags, 0o600, dir_fd=descriptor)
     except OSError as error:
         raise DataDirUnsafe(f"{folder / LOCK_NAME} cannot be opened: {error.strerror or error}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(lock)
         raise DataDirInUse(f"another process uses {folder}: stop it, or name another folder") from error
+    except OSError as error:
+        os.close(lock)
+        raise DataDirUnsafe(f"{folder} cannot be locked ({error.strerror or error}): use a local disk") from error
     return lock

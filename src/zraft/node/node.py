@@ -2,6 +2,9 @@
 
 Everything that arrives in one pass of the loop is one turn of the host; its duties are carried out at once. Every task
 and thread has this object as its owner: a failure in any of them stops the node and is raised by `wait_closed`.
+
+The way down, in this order, whatever the reason: leadership is handed over and what waits is answered (not after a
+failure); no replica runs any more; the connections are closed; the journal says what is durable; the disk is closed.
 """
 
 from __future__ import annotations
@@ -10,18 +13,23 @@ import asyncio
 import logging
 import secrets as chance
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from zraft import limits
 from zraft.config import Config
-from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
-from zraft.errors import PeerUnavailable, StorageError, UsageError, ZraftError
+from zraft.errors import PeerUnavailable, RequestTimeout, UsageError, ZraftError
 from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
-from zraft.peer.duties import Duties, Note
+from zraft.node.events import Announcer, Feed
+from zraft.node.neighbours import Neighbours
+from zraft.node.outlet import Outlet
+from zraft.node.timekeeper import Timekeeper, now_ms
 from zraft.peer.host import Host, HostSettings
+from zraft.peer.peer import APPLY_ENTRIES
 from zraft.storage.disk import Completion
 from zraft.storage.store import StoreSettings
 from zraft.transport.counters import Counters
@@ -29,19 +37,22 @@ from zraft.transport.dialer import Dialer, Target
 from zraft.transport.link import Link, LinkHandlers, LinkLimits
 from zraft.transport.listener import Listener, ListenerLimits
 from zraft.types import Millis, PeerId
-from zraft.wire.failures import error_to_failed
+from zraft.wire.failures import Failed, error_to_failed, failed_to_error
 from zraft.wire.frames import FrameKind
 from zraft.wire.handshake import Role, Secrets
-from zraft.wire.peering import decode_messages, encode_message
-from zraft.wire.requests import PeerStatus, decode_requests, encode_item
+from zraft.wire.peering import decode_messages
+from zraft.wire.requests import PeerStatus, RemovePeer, Reply, Request, decode_requests
 
 LOG: Final = logging.getLogger("zraft")
 
-_BULK: Final = (AppendEntries, AppendReply, InstallSnapshot)
-"""Messages that votes and heartbeats overtake."""
+ROLES: Final = ("blank", "follower", "candidate", "leader", "learner", "failed", "removed")
 
-_LATE_MS: Final[Millis] = 20
-"""A timer that fires later than this lets the sockets be read once more before time is believed."""
+_TIDY_S: Final = 60.0
+"""How often connections that nobody needs any more are looked for."""
+
+_SLOW_TURN_MS: Final[Millis] = 10
+"""A turn that takes longer halves what replicas apply in the next; a full one of less than a third doubles it."""
+_LEAST_APPLIED: Final = 16
 
 
 class Node:
@@ -56,15 +67,18 @@ class Node:
         self.config = config
         self.counters = Counters()
         self._backends = Backends(backends)
+        self._address = _advertised(config) or config.listen
         self._host: Host | None = None
+        """None before the start, and as soon as the node has failed."""
         self._disk: RealDisk | None = None
         self._listener: Listener | None = None
-        self._dialers: dict[str, Dialer] = {}
-        self._touched: dict[Link, None] = {}
+        self._neighbours = Neighbours(self._make_dialer)
+        self._outlet = Outlet(self._neighbours)
+        self._announcer = Announcer()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_turn_due = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms: Millis = 0
+        self._timekeeper: Timekeeper | None = None
+        self._tidying: asyncio.TimerHandle | None = None
+        self._is_running = False
         self._stopping: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
@@ -81,6 +95,28 @@ class Node:
             raise UsageError("a node is started once; make a new one")
         self._loop = loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
+        self._timekeeper = Timekeeper(loop, self._turn)
+        try:
+            await self._open()
+            if self._failure is not None:
+                raise self._failure
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._failure = error
+            try:
+                await self._release()
+            finally:
+                self._closed.set_result(None)
+            raise
+        config = self.config
+        self._is_running = True
+        if config.log_sync_mode != "default":
+            LOG.warning("log_sync_mode is %s: a power loss may lose acknowledged writes", config.log_sync_mode)
+        LOG.info("node %s listens, cluster %s, %d peers", self.address, config.cluster, len(self.peers()))
+        self._tidy()
+        self._schedule_turn()
+
+    async def _open(self) -> None:
         config = self.config
         listener = Listener(
             listen=config.listen,
@@ -91,33 +127,25 @@ class Node:
             counters=self.counters,
             bounds=ListenerLimits(link=LinkLimits(frame_bytes=config.frame_bytes)),
         )
-        try:
-            self._disk = RealDisk(Path(config.log_dir), self._report)
-            if config.listen.endswith(":0"):
-                await listener.start()  # any free port: it is the node's name, so it comes first
-                self._listener = listener
-            self._open_host(_advertised(config) or listener.address)
-            if self._listener is None:
-                await listener.start()
-                self._listener = listener
-        except BaseException:
-            await self._release()
-            raise
-        if config.log_sync_mode != "default":
-            LOG.warning("log_sync_mode is %s: a power loss may lose acknowledged writes", config.log_sync_mode)
-        LOG.info("node %s listens, cluster %s, %d peers", self.address, config.cluster, len(self.peers()))
-        self._schedule_turn()
-
-    def _open_host(self, address: str) -> None:
-        if self._disk is None:
-            raise UsageError("the disk is opened first")
+        self._disk = disk = RealDisk(Path(config.log_dir), self._report)
+        if config.listen.endswith(":0"):
+            # Any free port: it is the node's name, so it comes first. Whoever asks at once is told to wait.
+            self._listener = listener
+            await listener.start()
+        self._address = _advertised(config) or listener.address
         settings = HostSettings(
-            raft=self.config.raft_settings(),
-            store=StoreSettings(segment_bytes=self.config.max_segment_size, sync=self.config.log_sync_mode != "dirty"),
-            max_command_bytes=self.config.max_command_size,
+            raft=config.raft_settings(),
+            store=StoreSettings(segment_bytes=config.max_segment_size, sync=config.log_sync_mode != "dirty"),
+            max_command_bytes=config.max_command_size,
+            max_result_bytes=config.frame_bytes - limits.KIB,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
-        self._host = Host(address, self._disk, self._backends, settings, seed=seed, now=_now_ms())
+        self._host = host = Host(self._address, disk, self._backends, settings, seed=seed, now=now_ms())
+        if self._listener is None:
+            self._listener = listener
+            await listener.start()
+        for node in host.neighbours():
+            self._neighbours.dial(node, now_ms())
 
     async def stop(self) -> None:
         """Hand leadership over (for at most 2 × election_timeout), then close everything. May be called twice.
@@ -126,7 +154,10 @@ class Node:
         """
         if self._loop is None or self._closed is None:
             return
-        self._begin_stop(None)
+        if self._is_running:
+            self._begin_stop(None)
+        elif not self._closed.done():
+            raise UsageError("the node is starting: cancel that")
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
@@ -145,61 +176,106 @@ class Node:
         await self.stop()
 
     def _begin_stop(self, failure: BaseException | None) -> None:
-        if self._stopping is None and self._loop is not None:
-            self._failure = failure
-            if failure is not None:
-                LOG.critical("node %s stops: %s", self.address, failure, exc_info=not isinstance(failure, ZraftError))
+        """Go down. With a failure, at once: what the host is then is unknown, so nothing more is asked of it."""
+        if failure is not None:
+            LOG.critical(
+                "node %s stops: %s",
+                self.address,
+                failure,
+                exc_info=None if isinstance(failure, ZraftError) else failure,
+            )
+            self._failure = self._failure or failure
+            self._host = None
+            self._turn_ended.set()
+        if self._stopping is None and self._is_running and self._loop is not None:
             self._stopping = self._loop.create_task(self._stop(), name="zraft-stop")
 
     async def _stop(self) -> None:
         """The only way down. What goes wrong here is the node's failure too."""
         try:
-            if self._failure is None and self._host is not None:
-                await self._hand_over(self._host)
-                self._host.stop()
-                self._turn()
+            if self._host is not None:
+                await self._wind_down(self._host)
             await self._release()
-            LOG.info("node %s has stopped", self.config.listen)
-        except BaseException as error:
+        except Exception as error:
+            LOG.critical("node %s did not stop as it should", self.address, exc_info=error)
             self._failure = self._failure or error
-            raise
         finally:
             if self._closed is not None and not self._closed.done():
                 self._closed.set_result(None)
 
-    async def _hand_over(self, host: Host) -> None:
-        deadline = _now_ms() + 2 * self.config.election_timeout_ms
-        host.hand_over(_now_ms())
-        self._schedule_turn()
-        while host.leads_others and (left := deadline - _now_ms()) > 0:
-            self._turn_ended.clear()
-            try:
-                async with asyncio.timeout(left / 1000):
-                    await self._turn_ended.wait()
-            except TimeoutError:
-                LOG.warning("node %s stops without having handed over leadership everywhere", self.address)
-                return
+    async def _wind_down(self, host: Host) -> None:
+        """Nothing new is begun, leadership goes to others, and what was begun is answered. Bounded."""
+        deadline = now_ms() + 2 * self.config.election_timeout_ms
+        if not await self._hand_over(host, deadline):
+            LOG.warning("node %s stops without having handed over leadership everywhere", self.address)
+        while self._host is not None and host.has_unanswered and await self._next_turn(deadline):
+            continue
+        if self._host is not None:
+            host.stop()
+            self._turn()  # the last answers leave before the connections are closed
+
+    async def _hand_over(self, host: Host, deadline: Millis, name: str = "") -> bool:
+        """Replica `name`, or every one, does not lead others any more. False where nobody took over in time."""
+        while host.leads_others(name):
+            if not host.is_handing_over(name):
+                host.hand_over(now_ms(), name)
+                self._schedule_turn()
+            if not host.is_handing_over(name) or not await self._next_turn(deadline):
+                return not host.leads_others(name)
+        return True
+
+    async def _next_turn(self, deadline: Millis | None) -> bool:
+        """A turn has ended since this was called. False: not by the deadline, or there will be none."""
+        if self._host is None:
+            return False
+        self._turn_ended.clear()
+        seconds = None if deadline is None else max(deadline - now_ms(), 0) / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turn_ended.wait()
+        except TimeoutError:
+            return False
+        return self._host is not None
 
     async def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._listener is not None:
-            await self._listener.aclose()
-        for dialer in list(self._dialers.values()):
-            await dialer.aclose()
-        self._host = None
-        if self._disk is not None:
-            await asyncio.to_thread(self._disk.close)
+        """Let go of everything, the disk last."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        try:
+            if self._listener is not None:
+                await self._listener.aclose()
+            await self._neighbours.aclose()
+            if self._host is not None:
+                await self._settle(self._host)
+        finally:
+            self._host = None
+            if self._timekeeper is not None:
+                self._timekeeper.cancel()
+            self._turn_ended.set()
+            self._announcer.close()
+            if self._disk is not None:
+                await asyncio.to_thread(self._disk.close)
+            LOG.info("node %s has stopped", self.address)
+
+    async def _settle(self, host: Host) -> None:
+        """Every save is durable, and the last record says so."""
+        host.stop()
+        self._turn()
+        deadline = now_ms() + 2 * self.config.election_timeout_ms
+        while not host.is_settled and await self._next_turn(deadline):
+            continue
+        if not host.is_settled:
+            LOG.warning("node %s stops before its disk has finished", self.address)
 
     # -- inspection
 
     @property
     def address(self) -> str:
         """The node part of its peers' ids."""
-        return self._host.node if self._host is not None else _advertised(self.config) or self.config.listen
+        return self._address
 
     def peers(self) -> list[PeerId]:
-        """The replicas here, also those that have failed, sorted."""
+        """The replicas here, also those that are down, sorted."""
         return [entry.member.peer for entry in self._host.entries()] if self._host is not None else []
 
     def status(self, name: str) -> PeerStatus:
@@ -209,126 +285,173 @@ class Node:
             raise PeerUnavailable(f"no peer {name} on {self.address}")
         return status
 
+    def events(self) -> Feed:
+        """An async iterator of `PeerEvent`: changes of role, term, leader and configuration of the replicas here.
+
+        It begins with every replica as it is, and ends when the node has stopped. What becomes of configurations is
+        told when they are committed and stable.
+        """
+        host = self._serving()
+        return self._announcer.feed(host.view(entry.member.peer.name) for entry in host.entries())
+
+    async def wait_role(self, name: str, role: str, *, timeout: float | timedelta | None) -> None:
+        """Replica `name` has the role `role`, one of `ROLES`; "removed" where there is none of that name.
+
+        `timeout` None waits for ever. Raises `RequestTimeout`, `PeerUnavailable` where the replica has failed or the
+        node stops meanwhile, and `UsageError` for an unknown role.
+        """
+        if role not in ROLES:
+            raise UsageError(f"not a role: {role!r} (one of {', '.join(ROLES)})")
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if seconds is None else now_ms() + round(seconds * 1000)
+        while (found := self._serving().view(name).role) != role:
+            if found == "failed":
+                raise PeerUnavailable(f"peer {name} of {self.address} does not run: {self.status(name).fault}")
+            if not await self._next_turn(deadline):
+                self._serving()
+                text = f"peer {name} of {self.address} is {found} and not {role} after {seconds} s"
+                raise RequestTimeout(text, executed="no")
+
+    # -- one replica
+
+    async def start_peer(self, name: str) -> None:
+        """Replica `name`, which `stop_peer` had stopped, runs, with the data that it had; it may run already.
+
+        Raises `PeerUnavailable` where there is no such replica, or it has failed: that one is tried at the next start.
+        """
+        while not self._serving().start_peer(name, now_ms()):
+            await self._next_turn(None)
+        self._schedule_turn()
+
+    async def stop_peer(self, name: str) -> None:
+        """Replica `name` does not run, until `start_peer` or the next start of the node; its data stays.
+
+        It hands leadership over first, for at most 2 × election_timeout. Raises `PeerUnavailable` where there is no
+        such replica, or it has failed.
+        """
+        host = self._serving()
+        if name not in host.stopped:
+            await self._hand_over(host, now_ms() + 2 * self.config.election_timeout_ms, name)
+            self._serving().stop_peer(name)
+            self._schedule_turn()
+
+    async def remove_peer(self, name: str) -> None:
+        """Replica `name` is deleted with its data. Raises `PeerUnavailable` where there is none.
+
+        Raises `MembershipError` while a configuration names it that it knows of: change that first, and where it was
+        not told of the change, let `zraft.remove` ask the others.
+        """
+        host = self._serving()
+        entry = next((entry for entry in host.entries() if entry.member.peer.name == name), None)
+        if entry is None:
+            raise PeerUnavailable(f"no peer {name} on {self.address}")
+        reply = await self._ask(RemovePeer(0, name, entry.group))
+        if isinstance(reply, Failed):
+            raise failed_to_error(reply)
+
+    async def _ask(self, request: Request) -> Reply:
+        """What the host answers the node itself. Raises `PeerUnavailable` where the node stops meanwhile."""
+        host = self._serving()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        host.request(now_ms(), answer, request)
+        self._schedule_turn()
+        while not answer.done():
+            if not await self._next_turn(None) and not answer.done():
+                raise PeerUnavailable(f"node {self.address} has stopped", executed="maybe")
+        return answer.result()
+
+    def _serving(self) -> Host:
+        """The host. Raises `UsageError` before the start, `PeerUnavailable` when the node stops."""
+        if self._loop is None:
+            raise UsageError("the node was not started")
+        if self._host is None or self._stopping is not None:
+            raise PeerUnavailable(f"node {self.address} has stopped or is stopping")
+        return self._host
+
     # -- the turn
 
     def _schedule_turn(self) -> None:
-        if not self._is_turn_due and self._loop is not None:
-            self._is_turn_due = True
-            self._loop.call_soon(self._turn)
+        if self._timekeeper is not None:
+            self._timekeeper.schedule_turn()
 
     def _turn(self) -> None:
         """One turn of the host; an unexpected error in it stops the node rather than be printed and forgotten."""
-        self._is_turn_due = False
-        host = self._host
-        if host is None:
+        host, timekeeper = self._host, self._timekeeper
+        if host is None or timekeeper is None:
             return
+        began = time.monotonic()
         try:
-            duties = host.turn(_now_ms(), int(time.time() * 1000))
-            self._carry_out(duties)
+            duties = host.turn(timekeeper.believed_ms(), int(time.time() * 1000))
+            self._outlet.carry_out(duties, self._address)
+            for name in duties.altered:
+                self._announcer.tell(host.view(name))
         except Exception as error:
             self._begin_stop(error)
             return
         self._turn_ended.set()
+        self._pace(host, 1000 * (time.monotonic() - began), is_full=duties.has_more)
+        timekeeper.turn_ended(duties.wake_at_ms)
         if duties.has_more:
-            self._schedule_turn()
+            timekeeper.schedule_turn()
         if duties.fatal is not None:
             self._begin_stop(duties.fatal)
-        elif duties.wake_at_ms is not None:
-            self._arm(duties.wake_at_ms)
 
-    def _carry_out(self, duties: Duties) -> None:
-        for group, message in duties.messages:
-            dialer = self._dialer(message.to.peer.node)
-            dialer.send(encode_message(group, message), urgent=type(message) not in _BULK)
-            if dialer.link is not None:
-                self._touched[dialer.link] = None
-        for client, reply in duties.replies:
-            self._reply(client, encode_item(reply))
-        touched, self._touched = self._touched, {}
-        for link in touched:
-            link.flush()
-        for note in duties.notes:
-            self._log(note)
-        for change in duties.changes:
-            leader = change.change.leader
-            LOG.info(
-                "peer %s: %s in term %d, leader %s",
-                change.peer,
-                change.change.role.value,
-                change.change.term,
-                leader.peer if leader is not None else "unknown",
-            )
+    def _pace(self, host: Host, took_ms: float, *, is_full: bool) -> None:
+        """A backend that is slow shall cost others a moment, not their leader: smaller slices."""
+        if took_ms > _SLOW_TURN_MS:
+            host.apply_entries = max(host.apply_entries // 2, _LEAST_APPLIED)
+        elif is_full and 3 * took_ms < _SLOW_TURN_MS:
+            host.apply_entries = min(2 * host.apply_entries, APPLY_ENTRIES)
 
-    def _reply(self, client: Link, reply: bytes) -> None:
-        if client.send(reply):
-            self._touched[client] = None
-        elif client.is_open:
-            client.abort("its replies are not read")
-
-    def _log(self, note: Note) -> None:
-        LOG.log(logging.WARNING if note.is_alarm else logging.INFO, "%s: %s", note.peer or self.address, note.text)
-
-    def _arm(self, wake_at_ms: Millis) -> None:
-        if self._timer is not None:
-            if not self._timer.cancelled() and self._timer_ms == wake_at_ms:
-                return
-            self._timer.cancel()
-        if self._loop is not None:
-            self._timer_ms = wake_at_ms
-            delay = max(wake_at_ms - _now_ms(), 0) / 1000
-            self._timer = self._loop.call_later(delay, self._time_passed)
-
-    def _time_passed(self) -> None:
-        """A deadline has come. A loop that was held up reads its sockets first: they may hold what refutes it."""
-        self._timer = None
-        if self._loop is None:
-            return
-        if _now_ms() - self._timer_ms > _LATE_MS:
-            self._timer = self._loop.call_later(0, self._schedule_turn)
-        else:
-            self._schedule_turn()
+    def _tidy(self) -> None:
+        """Close what leads to nodes that no replica here has anything to do with any more."""
+        if self._host is not None and self._loop is not None:
+            self._neighbours.keep(self._host.neighbours(), now_ms())
+            self._tidying = self._loop.call_later(_TIDY_S, self._tidy)
 
     # -- disk
 
     def _report(self, completion: Completion) -> None:
         """From the writer thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._completed, completion)
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._completed, completion)
+            except RuntimeError:
+                return  # the loop was closed without stopping the node; nobody is left to tell
 
     def _completed(self, completion: Completion) -> None:
         if self._host is None:
             return
         try:
-            self._host.completed(_now_ms(), completion)
-        except StorageError as error:
+            self._host.completed(now_ms(), completion)
+        except Exception as error:
             self._begin_stop(error)
         self._schedule_turn()
 
     # -- connections
 
-    def _handlers(self, opened: Any, closed: Any) -> LinkHandlers:
+    def _handlers(self, opened: Callable[[Link], None], closed: Callable[[Link, str], None]) -> LinkHandlers:
         return LinkHandlers(opened=opened, received=self._received, closed=closed, failed=self._begin_stop)
 
     def _opened(self, link: Link) -> None:
         """Somebody dialed us. A node that can reach us can be reached: end the pause of our own dialer."""
         if link.role is Role.PEER:
-            dialer = self._dialers.get(link.node)
-            if dialer is not None:
-                dialer.nudge()
+            self._neighbours.nudge(link.node)
 
     def _received(self, link: Link, kind: int, payload: bytes) -> None:
         host = self._host
-        if host is None:
-            return
-        now = _now_ms()
         if kind == FrameKind.PEER:
-            for group, message in decode_messages(payload, sender_node=link.node, own_node=host.node):
-                host.receive(now, group, message)
-        elif self._stopping is not None:
-            unavailable = PeerUnavailable(f"node {host.node} is stopping")
+            if host is not None and self._timekeeper is not None:
+                self._timekeeper.peer_frames += 1
+                now = now_ms()
+                for group, message in decode_messages(payload, sender_node=link.node, own_node=host.node):
+                    host.receive(now, group, message)
+        elif host is None or self._stopping is not None:
+            unavailable = PeerUnavailable(f"node {self.address} does not serve now: it starts or stops")
             for request in decode_requests(payload):
-                self._reply(link, encode_item(error_to_failed(request.id, unavailable)))
+                self._outlet.reply(link, error_to_failed(request.id, unavailable))
         else:
+            now = now_ms()
             for request in decode_requests(payload):
                 host.request(now, link, request)
         self._schedule_turn()
@@ -337,42 +460,33 @@ class Node:
         if self._host is not None and link.role is Role.CLIENT:
             self._host.forget(link)
 
-    def _dialer(self, node: str) -> Dialer:
-        dialer = self._dialers.get(node)
-        if dialer is None:
-            config = self.config
-            target = Target(
-                to=node,
-                role=Role.PEER,
-                cluster=config.cluster,
-                node=self.address,
-                secret=_key(config.cluster_secret),
-            )
-            dialer = Dialer(
-                target,
-                self._handlers(self._node_back, self._node_lost),
-                counters=self.counters,
-                bounds=LinkLimits(frame_bytes=config.frame_bytes),
-            )
-            self._dialers[node] = dialer
-            dialer.start()
-        return dialer
+    def _make_dialer(self, node: str) -> Dialer:
+        config = self.config
+        target = Target(
+            to=node,
+            role=Role.PEER,
+            cluster=config.cluster,
+            node=self.address,
+            secret=_key(config.cluster_secret),
+        )
+        return Dialer(
+            target,
+            self._handlers(self._node_back, self._node_lost),
+            counters=self.counters,
+            bounds=LinkLimits(frame_bytes=config.frame_bytes),
+        )
 
     def _node_back(self, link: Link) -> None:
         LOG.info("node %s is connected", link.node)
         if self._host is not None:
-            self._host.node_back(_now_ms(), link.node)
+            self._host.node_back(now_ms(), link.node)
             self._schedule_turn()
 
     def _node_lost(self, link: Link, why: str) -> None:
         LOG.info("node %s is lost: %s", link.node, why)
         if self._host is not None:
-            self._host.node_lost(_now_ms(), link.node)
+            self._host.node_lost(now_ms(), link.node)
             self._schedule_turn()
-
-
-def _now_ms() -> Millis:
-    return time.monotonic_ns() // 1_000_000
 
 
 def _key(secret: str | None) -> bytes | None:

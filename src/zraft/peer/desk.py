@@ -4,11 +4,17 @@ A turn's writes become batches, its reads one ReadIndex; each request is answere
 to what happened. A write that was appended and not committed when leadership went is answered as soon as its index is
 decided: with its result if it ran after all, with "no" if another entry stands there, and with "unknown" only when
 nobody decided it in time (BM-062). Truncation here decides nothing: another server may still commit the entry.
+
+    door ─> writes ─> proposed ─> appended ─> answered by apply            leadership lost: appended, until settled
+         ─> queries ─> reads ─> ready ─> answered by apply
+         ─> local, admin, until_saved
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections import deque
+from heapq import heappop, heappush
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +26,7 @@ from zraft.errors import (
     BackendError,
     CatchUpTimeout,
     ChangeInProgress,
+    Executed,
     LeaderChanged,
     MembershipError,
     NotLeader,
@@ -43,40 +50,61 @@ Asked: TypeAlias = tuple[Client, int]
 
 Admin: TypeAlias = ChangeMembership | Transfer | GetConf
 
+RESULT_TOO_LARGE: Final = "ResultTooLarge"
+
 
 class Desk:
-    """The requests of one replica that wait: for the turn's end, for commit, for apply, for a read index."""
+    """The requests of one replica that wait: for the turn's end, for commit, for apply, for a read index, for a save.
+
+    A result of more than `max_result_bytes` fits in no frame: its asker is told so.
+    """
 
     __slots__ = (
-        "_accepted",
         "_admin",
+        "_appended",
+        "_arrived",
         "_local",
+        "_max_result_bytes",
         "_outbox",
         "_proposed",
         "_reads",
         "_ready",
         "_ref",
-        "_settle_by_ms",
+        "_settle_by",
+        "_until_saved",
         "queries",
+        "settle_by_ms",
         "writes",
     )
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, *, max_result_bytes: int = limits.FRAME_BYTES - limits.KIB) -> None:
         self._outbox = outbox
+        self._max_result_bytes = max_result_bytes
         self.writes: list[tuple[Asked, bytes]] = []
         """This turn's, in order of arrival."""
         self.queries: list[tuple[Asked, Query | GetConf]] = []
         """This turn's."""
         self._ref = 0
         self._proposed: dict[int, list[Asked]] = {}
-        self._accepted: dict[Index, tuple[Term, list[Asked]]] = {}
-        """By first index of their batch: the term it was appended in, and who waits for its entries, in order."""
-        self._settle_by_ms: Millis | None = None
-        """Leadership went while writes waited: until then they may still be decided."""
+        self._appended: dict[tuple[Index, Term], list[Asked]] = {}
+        """By first index and term of their batch: who waits for its entries that are not applied yet, in order."""
+        self._settle_by: dict[Term, Millis] = {}
+        """Terms whose leadership went while writes of them waited: until when they may still be decided."""
+        self.settle_by_ms: Millis | None = None
+        """The earliest of these moments; None: there are none."""
         self._reads: dict[int, list[tuple[Asked, Query | GetConf]]] = {}
         self._ready: list[tuple[Index, list[tuple[Asked, Query | GetConf]]]] = []
-        self._local: list[tuple[Asked, Query]] = []
+        self._arrived = 0
+        self._local: list[tuple[Index, int, Asked, Query]] = []
+        """A heap: the index that it waits for, and a number by order of arrival."""
         self._admin: dict[int, tuple[Asked, Admin]] = {}
+        self._until_saved: deque[tuple[int, Asked, Index]] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody waits for an answer, unless it is one that may never come: a local query of a later state."""
+        waits = (self.writes, self.queries, self._proposed, self._appended, self._reads, self._ready, self._admin)
+        return not (any(waits) or self._until_saved)
 
     # -- writes
 
@@ -109,40 +137,46 @@ class Desk:
         return self._ref
 
     def accepted(self, accepted: Accepted) -> None:
-        """The proposal is in the log. What waited for an earlier entry at that index was overwritten here: unknown."""
-        asked = self._proposed.pop(accepted.ref)
-        old = self._accepted.pop(accepted.index, None)
-        if old is not None:
-            self._fail_all(old[1], OutcomeUnknown("leadership was lost before the write was committed"))
-        self._accepted[accepted.index] = (accepted.term, asked)
+        """The proposal is in the log, where (index, term) names it for ever, also if it is overwritten here."""
+        self._appended[accepted.index, accepted.term] = self._proposed.pop(accepted.ref)
 
     def waits_for(self, batch: Batch) -> bool:
         """Somebody wants the results of this very batch."""
-        waiting = self._accepted.get(batch.first)
-        return waiting is not None and waiting[0] == batch.term
+        return (batch.first, batch.term) in self._appended
 
     def applied(self, batch: Batch, offset: int, outcomes: list[Outcome]) -> None:
-        """Entries of `batch` from number `offset` on were applied: answer those who waited for them."""
-        _, asked = self._accepted[batch.first]
+        """Entries of `batch` from number `offset` on were applied: answer those who waited for them, for good."""
+        key = (batch.first, batch.term)
+        asked = self._appended[key]
         index = batch.first + offset
-        replies = self._outbox.duties.replies
-        for (client, number), outcome in zip(asked[offset : offset + len(outcomes)], outcomes, strict=True):
+        replies, most = self._outbox.duties.replies, self._max_result_bytes
+        for (client, number), outcome in zip(asked[: len(outcomes)], outcomes, strict=True):
             try:
-                replies.append((client, Result(number, index, msgspec.Raw(encode_result(outcome)))))
+                value = encode_result(outcome)
+                if len(value) > most:
+                    raise _too_large(len(value), "yes")
+                replies.append((client, Result(number, index, msgspec.Raw(value))))
             except (Rejected, BackendError) as error:
                 replies.append((client, error_to_failed(number, error)))
             index += 1
         if index > batch.last:
-            del self._accepted[batch.first]
+            del self._appended[key]
+            self._forget_settled()
+        else:
+            del asked[: len(outcomes)]
 
-    def applied_to(self, index: Index) -> None:
-        """Everything up to `index` is decided: an entry that somebody still waits for there never ran."""
-        if self._settle_by_ms is None:
+    def applied_to(self, index: Index, under_way: Batch | None, leader: PeerId | None) -> None:
+        """Everything up to `index` is decided: what somebody still waits for there never ran.
+
+        Except for `under_way`: a batch of which only a slice is applied. Only lost leaderships leave such writes.
+        """
+        if not self._settle_by:
             return
-        for first in [first for first in self._accepted if first <= index]:
-            self._fail_all(self._accepted.pop(first)[1], NotLeader("another leader's entry took its place"))
-        if not self._accepted:
-            self._settle_by_ms = None
+        half = (under_way.first, under_way.term) if under_way is not None else None
+        error = NotLeader("another leader's entry took its place", leader=leader)
+        for key in [key for key in self._appended if key[0] <= index and key != half]:
+            self._fail_all(self._appended.pop(key), error)
+        self._forget_settled()
 
     # -- reads
 
@@ -159,24 +193,45 @@ class Desk:
         self._ready.append((index, self._reads.pop(ref)))
 
     def wait_local(self, asked: Asked, query: Query) -> None:
-        """A query of this replica's own state that wants more than is applied yet."""
-        self._local.append((asked, query))
+        """A query of this replica's own state, once that is new enough. Nobody knows when: only so many may wait."""
+        if len(self._local) >= limits.LOCAL_QUERIES:
+            self.fail(asked, Overloaded(reason="queue"))
+            return
+        self._arrived += 1
+        heappush(self._local, (query.min_index, self._arrived, asked, query))
+
+    @property
+    def has_local(self) -> bool:
+        """Local queries wait."""
+        return bool(self._local)
 
     def take_runnable(self, last_applied: Index) -> list[tuple[Asked, Query | GetConf]]:
         """What may run on the present state."""
-        if not self._ready and not self._local:
-            return []
         runnable: list[tuple[Asked, Query | GetConf]] = []
-        waiting: list[tuple[Index, list[tuple[Asked, Query | GetConf]]]] = []
-        for index, queries in self._ready:
-            if index <= last_applied:
-                runnable += queries
-            else:
-                waiting.append((index, queries))
-        self._ready = waiting
-        runnable += [(asked, query) for asked, query in self._local if query.min_index <= last_applied]
-        self._local = [(asked, query) for asked, query in self._local if query.min_index > last_applied]
+        if self._ready:
+            waiting: list[tuple[Index, list[tuple[Asked, Query | GetConf]]]] = []
+            for index, queries in self._ready:
+                if index <= last_applied:
+                    runnable += queries
+                else:
+                    waiting.append((index, queries))
+            self._ready = waiting
+        while self._local and self._local[0][0] <= last_applied:
+            _, _, asked, query = heappop(self._local)
+            runnable.append((asked, query))
         return runnable
+
+    def answer(self, asked: Asked, index: Index, outcome: Outcome) -> None:
+        """The outcome of a query of the state at `index`. It changed nothing, so no error says that it ran."""
+        try:
+            value = encode_result(outcome)
+            if len(value) > self._max_result_bytes:
+                raise _too_large(len(value), "no")
+        except (Rejected, BackendError) as error:
+            error.executed = "no"
+            self.fail(asked, error)
+        else:
+            self._outbox.duties.replies.append((asked[0], Result(asked[1], index, msgspec.Raw(value))))
 
     # -- membership and transfer
 
@@ -193,6 +248,16 @@ class Desk:
         asked, _ = self._admin.pop(ref)
         self._outbox.duties.replies.append((asked[0], Result(asked[1], index)))
 
+    def answer_when_saved(self, asked: Asked, number: int, index: Index) -> None:
+        """It is done at `index` once save `number` is durable: not a word before (I13)."""
+        self._until_saved.append((number, asked, index))
+
+    def saved(self, number: int) -> None:
+        """Every save up to `number` is durable."""
+        while self._until_saved and self._until_saved[0][0] <= number:
+            _, (client, request), index = self._until_saved.popleft()
+            self._outbox.duties.replies.append((client, Result(request, index)))
+
     # -- refusals and ends
 
     def refused(self, refused: Refused) -> None:
@@ -206,48 +271,56 @@ class Desk:
             asked, request = self._admin.pop(refused.ref)
             self.fail(asked, _admin_error(refused.why, leader, request))
 
-    def leadership_lost(self, settle_by_ms: Millis) -> None:
-        """Writes that wait may still be decided by the next leader; not for longer than until then."""
-        if self._accepted:
-            self._settle_by_ms = settle_by_ms
+    def leadership_lost(self, before: Term, settle_by_ms: Millis) -> None:
+        """Writes of terms below `before` may still be decided by another leader; not for longer than until then.
 
-    @property
-    def settle_by_ms(self) -> Millis | None:
-        """When the writes that lost their leader are given up; None: there are none."""
-        return self._settle_by_ms
+        Told again of the same loss it changes nothing: elections that follow each other put nothing off.
+        """
+        for _, term in self._appended:
+            if term < before:
+                self._settle_by.setdefault(term, settle_by_ms)
+        self.settle_by_ms = min(self._settle_by.values(), default=None)
 
-    def give_up_unsettled(self) -> None:
-        """Nobody decided them in time."""
-        self._settle_by_ms = None
-        for _, asked in self._accepted.values():
-            self._fail_all(asked, OutcomeUnknown("leadership was lost before the write was committed"))
-        self._accepted.clear()
+    def give_up_unsettled(self, now: Millis) -> None:
+        """Nobody decided them in time. What the present leadership appended goes on waiting."""
+        late = [term for term, settle_by in self._settle_by.items() if settle_by <= now]
+        error = OutcomeUnknown("leadership was lost before the write was committed")
+        for key in [key for key in self._appended if key[1] in late]:
+            self._fail_all(self._appended.pop(key), error)
+        self._forget_settled()
+
+    def _forget_settled(self) -> None:
+        if self._settle_by:
+            terms = {term for _, term in self._appended}
+            self._settle_by = {term: at for term, at in self._settle_by.items() if term in terms}
+            self.settle_by_ms = min(self._settle_by.values(), default=None)
 
     def close(self, reason: str) -> None:
         """The replica goes: nothing that waits will be answered by it."""
-        unavailable = PeerUnavailable(reason)
+        unavailable, unknown = PeerUnavailable(reason), OutcomeUnknown(reason)
         self._fail_all([asked for asked, _ in self.writes], unavailable)
         self._fail_all([asked for asked, _ in self.queries], unavailable)
-        self._fail_all([asked for asked, _ in self._local], unavailable)
+        self._fail_all([asked for _, _, asked, _ in self._local], unavailable)
         for queries in (*self._reads.values(), *(queries for _, queries in self._ready)):
             self._fail_all([asked for asked, _ in queries], unavailable)
         for waiting in self._proposed.values():
             self._fail_all(waiting, unavailable)
-        for _, waiting in self._accepted.values():
-            self._fail_all(waiting, OutcomeUnknown(reason))
-        for asked, _ in self._admin.values():
-            self.fail(asked, OutcomeUnknown(reason))
-        for waiting_list in (self.writes, self.queries, self._local, self._ready):
-            waiting_list.clear()
-        for waiting_map in (self._reads, self._proposed, self._accepted, self._admin):
-            waiting_map.clear()
-        self._settle_by_ms = None
+        for waiting in self._appended.values():
+            self._fail_all(waiting, unknown)
+        self._fail_all([asked for asked, _ in self._admin.values()], unknown)
+        self._fail_all([asked for _, asked, _ in self._until_saved], unknown)
+        for sequence in (self.writes, self.queries, self._local, self._ready):
+            sequence.clear()
+        for mapping in (self._reads, self._proposed, self._appended, self._admin, self._settle_by):
+            mapping.clear()
+        self._until_saved.clear()
+        self.settle_by_ms = None
 
     def forget(self, client: Client) -> None:
-        """The client's connection is gone: what it asked runs, and nobody is told."""
-        self.writes = [item for item in self.writes if item[0][0] is not client]
-        self.queries = [item for item in self.queries if item[0][0] is not client]
-        self._local = [item for item in self._local if item[0][0] is not client]
+        """The client's connection is gone: nobody waits for a later state. All else ends soon, and nobody is told."""
+        kept = [item for item in self._local if item[2][0] is not client]
+        if len(kept) < len(self._local):
+            self._local = sorted(kept, key=lambda item: item[:2])
 
     def fail(self, asked: Asked, error: RequestError) -> None:
         """Answer with an error."""
@@ -256,6 +329,10 @@ class Desk:
     def _fail_all(self, asked: list[Asked], error: RequestError) -> None:
         for who in asked:
             self.fail(who, error)
+
+
+def _too_large(size: int, executed: Executed) -> BackendError:
+    return BackendError(RESULT_TOO_LARGE, f"a result of {size} bytes fits in no frame", executed=executed)
 
 
 def _request_error(why: Refusal, leader: PeerId | None) -> RequestError:
@@ -274,10 +351,15 @@ def _admin_error(why: Refusal, leader: PeerId | None, request: Admin) -> Request
             return NotStable("the leader has not committed an entry of its own term yet; try again")
         case Refusal.CHANGE_IN_PROGRESS:
             return ChangeInProgress("another change of the configuration is under way; try again")
+        case Refusal.NO_MAJORITY:
+            return MembershipError("a majority of the new peers does not answer: the group could not decide any more")
         case Refusal.CATCH_UP_TIMEOUT:
-            return CatchUpTimeout("a new peer made no progress; the old configuration stands")
+            # That the old configuration stands is appended, not yet committed: the next leader may go on.
+            text = "a new peer made no progress; the old configuration stands"
+            return CatchUpTimeout(text, executed="maybe")
         case Refusal.TIMED_OUT:
-            return RequestTimeout("the target did not take over within an election timeout", executed="no")
+            # It may have been told already, and take over later.
+            return RequestTimeout("the target did not take over within an election timeout")
         case Refusal.LOST:
             text = "leadership was lost meanwhile; ask for the configuration"
             return OutcomeUnknown(text) if isinstance(request, Transfer) else LeaderChanged(text)

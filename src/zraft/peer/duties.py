@@ -9,7 +9,7 @@ import msgspec
 from zraft.core.messages import Message
 from zraft.core.output import RoleChange
 from zraft.errors import StorageError
-from zraft.types import GroupId, Millis
+from zraft.types import GroupId, Index, Millis, PeerId, Term
 from zraft.wire.requests import Reply
 
 Client: TypeAlias = Any
@@ -31,6 +31,18 @@ class PeerChange(msgspec.Struct, frozen=True, gc=False):
     change: RoleChange
 
 
+class PeerView(msgspec.Struct, frozen=True):
+    """What an application wants to know of one replica. `peers`: of the last stable, committed configuration."""
+
+    peer: PeerId
+    role: str
+    """As in `PeerStatus`, or "removed"."""
+    term: Term = 0
+    leader: PeerId | None = None
+    conf_index: Index = 0
+    peers: tuple[PeerId, ...] = ()
+
+
 class Duties(msgspec.Struct, gc=False):
     """One turn's duties. Messages to one node keep their order; replies to one client too."""
 
@@ -39,6 +51,8 @@ class Duties(msgspec.Struct, gc=False):
     replies: list[tuple[Client, Reply]] = msgspec.field(default_factory=list)
     notes: list[Note] = msgspec.field(default_factory=list)
     changes: list[PeerChange] = msgspec.field(default_factory=list)
+    altered: dict[str, None] = msgspec.field(default_factory=dict)
+    """Replicas of which `Host.view` says something else now, or may: they came, went, failed, changed role or group."""
     fatal: StorageError | None = None
     """The store failed: nothing was or will be acknowledged that is not durable; the node must stop."""
     has_more: bool = False
@@ -48,12 +62,18 @@ class Duties(msgspec.Struct, gc=False):
 
 
 class Outbox:
-    """Where all replicas of a host put the duties of the present turn."""
+    """Where all replicas of a host put the duties of the present turn, and get numbers that no other one has."""
 
-    __slots__ = ("duties",)
+    __slots__ = ("_token", "duties")
 
     def __init__(self) -> None:
         self.duties = Duties()
+        self._token = 0
+
+    def next_token(self) -> int:
+        """A number for a load. What an earlier replica of the same name had asked for is never taken for one's own."""
+        self._token += 1
+        return self._token
 
     def take(self) -> Duties:
         """This turn's duties; the next turn begins with none."""

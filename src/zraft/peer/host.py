@@ -6,6 +6,7 @@ Whoever runs a host (`node` for real, `sim` in simulation) follows this contract
     host.receive / request / completed / node_lost / node_back / forget      any number of times, then once
     duties = host.turn(now, wall)          carry out every duty; jobs were given to the disk already
     ... not later than `duties.wake_at_ms`, or soon where `duties.has_more`: host.turn again
+    host.stop()                            nobody runs any more; turns go on until `host.is_settled`
 
 Work is done per turn: all that one pass of the event loop brought becomes one batch per group, one save job for the
 node, one message per follower and one reply frame per client (whoever runs the host joins what goes the same way).
@@ -21,20 +22,33 @@ import msgspec
 from zraft import limits
 from zraft.core.chance import Chance
 from zraft.core.events import NodeBack, NodeLost, Received, TransferLeadership
+from zraft.core.memberships import MembershipHistory
 from zraft.core.messages import Message
-from zraft.core.recovered import RaftSettings
+from zraft.core.recovered import RaftSettings, Recovered
+from zraft.core.roles import Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
 from zraft.peer.admin import BORN, GONE, Admin
-from zraft.peer.duties import Client, Duties, Note, Outbox
-from zraft.peer.peer import Peer
-from zraft.session.outcomes import FATAL
+from zraft.peer.down import (
+    FailedPeer,
+    StoppedPeer,
+    is_blank,
+    is_blank_on_disk,
+    last_named_at,
+    recovered_from,
+    status_of,
+)
+from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
+from zraft.peer.peer import APPLY_ENTRIES, Peer
+from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
 from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
 from zraft.storage.store import Store, StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
-from zraft.wire.requests import PeerEntry, PeerStatus, Request, Write
+from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
+
+_STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,13 +57,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     raft: RaftSettings = RaftSettings()
     store: StoreSettings = StoreSettings()
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
-
-
-class FailedPeer(msgspec.Struct, frozen=True):
-    """A replica that is down: its data is corrupt, its backend unknown, or an invariant broke."""
-
-    meta: ReplicaMeta
-    fault: str
+    max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
+    """A frame holds one, with what is around it."""
 
 
 class Host:
@@ -69,7 +78,10 @@ class Host:
         self.outbox = Outbox()
         self.peers: dict[str, Peer] = {}
         self.failed: dict[str, FailedPeer] = {}
+        self.stopped: dict[str, StoppedPeer] = {}
         self.fatal: StorageError | None = None
+        self.apply_entries = APPLY_ENTRIES
+        """What a replica applies at most in one turn. Whoever can measure how long that takes may lower it."""
         self._disk = disk
         opened = Store.open(disk, settings.store)
         self.store = opened.store
@@ -80,44 +92,124 @@ class Host:
         """A heap of deadlines; a replica's true one is on itself, and may have moved to later since."""
         self._armed: dict[str, Millis] = {}
         """The earliest deadline of each replica that is in the heap."""
+        self._with_local: dict[str, Peer] = {}
+        """Replicas that local queries may wait at."""
+        self._mark_due_ms: Millis | None = None
+        """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
+        self._is_stopped = self._has_marked = False
         self._to_self: list[tuple[GroupId, Message]] = []
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
         for replica in opened.replicas:
             self._start(replica, now)
 
     def _start(self, replica: RecoveredReplica, now: Millis) -> None:
-        meta = replica.meta
-        if replica.fault is not None:
-            self.fail(meta, str(replica.fault))
-            return
+        meta, recovered = replica.meta, replica.recovered
         try:
-            self.start_peer(meta, replica, now)
-        except (ReplicaFault, UsageError) as error:
-            self.fail(meta, str(error))
+            if replica.fault is not None:
+                raise ReplicaFault(str(replica.fault))
+            self.run(meta, recovered, self.make_machine(meta), now)
+        except ReplicaFault as fault:
+            is_new = is_blank_on_disk(recovered)
+            self._down(FailedPeer(meta, str(fault), MembershipHistory(recovered), is_blank=is_new))
 
-    def start_peer(self, meta: ReplicaMeta, replica: RecoveredReplica, now: Millis) -> None:
-        """Run the replica. Raises ReplicaFault or UsageError where it cannot."""
+    def make_machine(self, meta: ReplicaMeta) -> ReplicatedMachine:
+        """A fresh machine of the replica's backend. Raises ReplicaFault where there is none, or it cannot be made."""
         try:
-            backend = self.backends.make(meta.backend, PeerId(meta.name, self.node))
-        except FATAL:
-            raise
-        except UsageError:
-            raise
+            return ReplicatedMachine(self.backends.make(meta.backend, PeerId(meta.name, self.node)))
         except Exception as error:
-            raise ReplicaFault(f"backend {meta.backend!r} cannot be made: {type(error).__name__}: {error}") from error
-        seed = self.chance.bits()
+            text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            raise ReplicaFault(f"no machine of backend {meta.backend!r}: {text}") from error
+
+    def run(self, meta: ReplicaMeta, recovered: Recovered, machine: ReplicatedMachine, now: Millis) -> None:
+        """Run the replica. Raises ReplicaFault where its data breaks an invariant."""
         peer = Peer(
-            meta, self.node, replica.recovered, backend, self.store, self.outbox, self.settings.raft, seed=seed, now=now
+            meta,
+            self.node,
+            recovered,
+            machine,
+            self.store,
+            self.outbox,
+            self.settings.raft,
+            seed=self.chance.bits(),
+            now=now,
+            max_result_bytes=self.settings.max_result_bytes,
         )
         self.peers[meta.name] = peer
         self._active[meta.name] = peer
+        self.outbox.duties.altered[meta.name] = None
 
-    def fail(self, meta: ReplicaMeta, fault: str) -> None:
+    def _failed(self, peer: Peer, fault: str) -> None:
         """The replica stays down, and says why."""
-        self.peers.pop(meta.name, None)
-        self._active.pop(meta.name, None)
-        self.failed[meta.name] = FailedPeer(meta, fault)
-        self.outbox.duties.notes.append(Note(meta.name, f"failed: {fault}", is_alarm=True))
+        peer.fail(fault)
+        memberships, blank = peer.raft.memberships, is_blank(peer.raft)
+        self.forget_peer(peer.meta.name)
+        self._down(FailedPeer(peer.meta, peer.fault or fault, memberships, is_blank=blank))
+
+    def _down(self, failed: FailedPeer) -> None:
+        name = failed.meta.name
+        self.failed[name] = failed
+        self.outbox.duties.altered[name] = None
+        self.note(name, f"failed: {failed.fault}", is_alarm=True)
+
+    def forget_peer(self, name: str, why: str = "was removed") -> None:
+        """The replica does not run here any more, nor is it down; what waits for it is told."""
+        peer = self.peers.pop(name, None)
+        if peer is not None:
+            peer.desk.close(f"peer {peer.id} {why}")
+        self.failed.pop(name, None)
+        self.stopped.pop(name, None)
+        self._active.pop(name, None)
+        self._with_local.pop(name, None)
+        self._armed.pop(name, None)  # a replica born under this name later has its own deadlines
+        self.outbox.duties.altered[name] = None
+
+    def note(self, name: str, text: str, *, is_alarm: bool = False) -> None:
+        """A log line."""
+        self.outbox.duties.notes.append(Note(name, text, is_alarm=is_alarm))
+
+    def running(self, name: str) -> Peer | None:
+        """The replica `name`, if it runs and has not failed in this turn."""
+        peer = self.peers.get(name)
+        return peer if peer is not None and peer.fault is None else None
+
+    # -- stopping and starting one replica
+
+    def stop_peer(self, name: str) -> None:
+        """The replica runs no longer and keeps its data. Raises PeerUnavailable where no such replica runs."""
+        peer = self.running(name)
+        if peer is None:
+            raise PeerUnavailable(self._why_not(name))
+        memberships = peer.raft.memberships
+        stopped = StoppedPeer(
+            peer.meta,
+            recovered_from(peer.raft),
+            memberships,
+            last_named_at(memberships, peer.raft.commit_index, peer.raft.me),
+            peer.awaited_save,
+        )
+        self.forget_peer(name, "was stopped")
+        self.stopped[name] = stopped
+        self.note(name, "stopped")
+
+    def start_peer(self, name: str, now: Millis) -> bool:
+        """Run the stopped replica; True where it runs. False: what it had issued is not durable yet, ask again.
+
+        Raises PeerUnavailable where there is no such replica, or it has failed.
+        """
+        if self.running(name) is not None:
+            return True
+        stopped = self.stopped.get(name)
+        if stopped is None or self._is_stopped:
+            raise PeerUnavailable(self._why_not(name))
+        if stopped.awaited:
+            return False
+        del self.stopped[name]
+        try:
+            self.run(stopped.meta, stopped.recovered, self.make_machine(stopped.meta), now)
+        except ReplicaFault as fault:
+            self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships))
+            raise PeerUnavailable(self._why_not(name)) from fault
+        return True
 
     # -- what happens
 
@@ -133,19 +225,28 @@ class Host:
     def request(self, now: Millis, client: Client, request: Request) -> None:
         """A client asks. It is answered once, in the duties of this or a later turn."""
         if type(request) is Write:
-            peer = self.peers.get(request.peer)
-            if peer is not None and self.admin.admit_write(client, peer, request):
-                self._active[request.peer] = peer
-            elif peer is None:
+            peer = self.running(request.peer)
+            if peer is None:
                 self.no_such_peer(client, request.id, request.peer)
+            elif self.admin.admit_write(client, peer, request):
+                self._active[request.peer] = peer
+        elif (self._is_stopped or self.fatal is not None) and not isinstance(request, ListPeers | Stat):
+            self.admin.refuse(client, request.id, f"node {self.node} is stopping")
         else:
             self.admin.handle(now, client, request)
 
     def no_such_peer(self, client: Client, number: int, name: str) -> None:
         """Answer that the replica is not here, or is down."""
-        failed = self.failed.get(name)
-        text = f"peer {name} of {self.node} has failed: see its status" if failed else f"no peer {name} on {self.node}"
-        self.outbox.duties.replies.append((client, error_to_failed(number, PeerUnavailable(text))))
+        self.outbox.duties.replies.append((client, error_to_failed(number, PeerUnavailable(self._why_not(name)))))
+
+    def _why_not(self, name: str) -> str:
+        if self._is_stopped:
+            return f"node {self.node} is stopping"
+        if name in self.stopped:
+            return f"peer {name} of {self.node} is stopped"
+        if name in self.failed or name in self.peers:
+            return f"peer {name} of {self.node} has failed: see its status"
+        return f"no peer {name} on {self.node}"
 
     def refuse_create(self, client: Client, number: int, name: str, problem: CreateProblem) -> None:
         """Answer that the replica cannot be made here."""
@@ -156,11 +257,16 @@ class Host:
         """Something was left with the replica that its turn must see to."""
         self._active[peer.meta.name] = peer
 
+    def has_local(self, peer: Peer) -> None:
+        """A local query waits at the replica."""
+        self._with_local[peer.meta.name] = peer
+
     def completed(self, now: Millis, completion: Completion) -> None:
         """The disk has finished a job, or failed."""
         for done in self.store.completed(completion):
             match done:
                 case SaveDone():
+                    self._mark_due_ms = now + limits.JOURNAL_IDLE_MS
                     self._saved(now, done)
                 case LoadDone():
                     peer = self.peers.get(done.name)
@@ -180,17 +286,20 @@ class Host:
             self.admin.settled(now, done.name, done.number)
             return
         peer = self.peers.get(done.name)
+        stopped = self.stopped.get(done.name)
         if peer is not None:
             self._active[done.name] = peer
             peer.saved(now, done.number)
+        elif stopped is not None and done.number >= stopped.awaited:
+            stopped.awaited = 0
 
     def _store_failed(self, error: StorageError) -> None:
         """Nothing is acknowledged any more (BM-093): every replica stops, and so must the node."""
         self.fatal = error
-        self.outbox.duties.notes.append(Note("", f"the store failed: {error}", is_alarm=True))
+        self.note("", f"the store failed: {error}", is_alarm=True)
         for peer in list(self.peers.values()):
-            peer.fail(f"the store failed: {error}")
-            self.fail(peer.meta, f"the store failed: {error}")
+            self._failed(peer, f"the store failed: {error}")
+        self.admin.close(f"the store failed: {error}")
 
     def node_lost(self, now: Millis, node: str) -> None:
         """The connection to a node broke."""
@@ -208,27 +317,58 @@ class Host:
 
     def forget(self, client: Client) -> None:
         """A client's connection is gone."""
-        for peer in self.peers.values():
+        for peer in self._with_local.values():
             peer.desk.forget(client)
+        self._with_local = {name: peer for name, peer in self._with_local.items() if peer.desk.has_local}
 
-    def hand_over(self, now: Millis) -> None:
-        """Begin to hand over every leadership that somebody else could take (§3.10)."""
+    # -- the end
+
+    def hand_over(self, now: Millis, name: str = "") -> None:
+        """Begin to hand over the leadership of replica `name`, or every one, that somebody else could take (§3.10)."""
         for peer in self.peers.values():
-            if peer.is_leader:
+            if peer.is_leader and name in ("", peer.meta.name):
                 self._active[peer.meta.name] = peer
                 peer.step(now, TransferLeadership(peer.desk.next_ref()))
 
-    @property
-    def leads_others(self) -> bool:
-        """Some replica here leads a group that has further voters."""
+    def leads_others(self, name: str = "") -> bool:
+        """Replica `name`, or some replica here, leads a group that has further voters."""
         return any(
             peer.is_leader and peer.raft.membership is not None and len(peer.raft.membership.voters) > 1
             for peer in self.peers.values()
+            if name in ("", peer.meta.name)
         )
 
+    def is_handing_over(self, name: str = "") -> bool:
+        """Somebody was asked to take over from replica `name`, or from any."""
+        roles = (peer.raft.role for peer in self.peers.values() if name in ("", peer.meta.name))
+        return any(isinstance(role, Leader) and role.transfer is not None for role in roles)
+
+    @property
+    def has_unanswered(self) -> bool:
+        """Somebody waits for an answer that will come."""
+        return not self.admin.is_empty or any(not peer.desk.is_empty for peer in self.peers.values())
+
+    def neighbours(self) -> dict[str, None]:
+        """Every other node that a replica here may have to talk to."""
+        found: dict[str, None] = {}
+        for peer in self.peers.values():
+            if peer.raft.membership is not None:
+                found |= dict.fromkeys(member.peer.node for member in peer.raft.membership.everyone())
+        found.pop(self.node, None)
+        return found
+
     def stop(self) -> None:
-        """The node is about to stop: the last save tells the next start what was durable."""
-        self.store.watermark()
+        """No replica runs any more, and whoever waits is told. Turns go on until `is_settled`."""
+        self.admin.close(f"node {self.node} is stopping")
+        for name in list(self.peers):
+            self.forget_peer(name, "stops with its node")
+        self.outbox.duties.altered.clear()
+        self._is_stopped = True
+
+    @property
+    def is_settled(self) -> bool:
+        """Stopped, and everything is durable; the last record says so to the next start. Or the store has failed."""
+        return self.fatal is not None or (self._is_stopped and self._has_marked and self.store.is_idle)
 
     # -- the turn
 
@@ -239,32 +379,48 @@ class Host:
         active, self._active = self._active, {}
         has_more = False
         for name, peer in active.items():
-            peer.turn(now, wall)
+            peer.turn(now, wall, apply_entries=self.apply_entries)
             if peer.fault is not None:
-                if name in self.peers:
-                    self.fail(peer.meta, peer.fault)
+                self._failed(peer, peer.fault)
                 continue
             if peer.has_more:
                 self._active[name] = peer
                 has_more = True
             self._arm(name, peer.due_ms)
+        self._mark(now)
         while (job := self.store.next_job()) is not None:
             self._disk.submit(job)
         duties = self.outbox.take()
         self._keep_own(duties)
         duties.has_more = has_more or bool(self._to_self)
-        duties.wake_at_ms = self._timers[0][0] if self._timers else None
+        duties.wake_at_ms = self._next_deadline()
         duties.fatal = self.fatal
         return duties
+
+    def _mark(self, now: Millis) -> None:
+        """Where nothing is saved for a while, or ever again, the journal says once what is durable."""
+        is_due = self._mark_due_ms is not None and now >= self._mark_due_ms
+        if is_due or (self._is_stopped and not self._has_marked):
+            self._mark_due_ms = None
+            if self.store.is_idle:
+                self.store.watermark()
+                self._has_marked = self._is_stopped
+            else:
+                self._mark_due_ms = now + limits.JOURNAL_IDLE_MS
+
+    def _next_deadline(self) -> Millis | None:
+        due = self._timers[0][0] if self._timers else None
+        mark = self._mark_due_ms
+        return due if mark is None or (due is not None and due <= mark) else mark
 
     def _wake(self, now: Millis) -> None:
         """Wake every replica whose deadline has come; ten thousand idle ones cost nothing here."""
         while self._timers and self._timers[0][0] <= now:
             at, name = heappop(self._timers)
-            peer = self.peers.get(name)
-            if peer is None or self._armed.get(name) != at:
-                continue
+            if self._armed.get(name) != at:
+                continue  # an earlier one took its place, or the replica is gone
             del self._armed[name]
+            peer = self.peers[name]
             if peer.due_ms <= now:
                 self._active[name] = peer  # armed again when its turn ends
                 peer.wake(now)
@@ -299,7 +455,22 @@ class Host:
         peer = self.peers.get(name)
         if peer is not None:
             return peer.status()
-        failed = self.failed.get(name)
-        if failed is None:
-            return None
-        return PeerStatus(PeerId(name, self.node), "failed", backend=failed.meta.backend, fault=failed.fault)
+        failed, stopped = self.failed.get(name), self.stopped.get(name)
+        if failed is not None:
+            return status_of(failed.meta, self.node, failed.memberships, failed.fault)
+        return status_of(stopped.meta, self.node, stopped.memberships, _STOPPED) if stopped is not None else None
+
+    def view(self, name: str) -> PeerView:
+        """What an application that acts on changes wants to know of the replica."""
+        peer, peer_id = self.peers.get(name), PeerId(name, self.node)
+        if peer is None:
+            return PeerView(peer_id, "failed" if name in self.failed or name in self.stopped else "removed")
+        leader, (index, membership) = peer.raft.leader, peer.conf
+        return PeerView(
+            peer_id,
+            peer.role,
+            peer.raft.current_term,
+            leader.peer if leader is not None else None,
+            index,
+            tuple(member.peer for member in membership.voters) if membership is not None else (),
+        )

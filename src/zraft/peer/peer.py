@@ -6,8 +6,8 @@
                           commit_to ───────> ReplicatedMachine, in slices, oldest batch first
                           the rest ────────> Desk, which answers clients
 
-Messages that must wait are held here and nowhere else. A broken invariant, or a machine that cannot go on, stops this
-replica and no other.
+Messages that must wait are held here and nowhere else. A broken invariant, a save that the store refuses, or a machine
+that cannot go on stops this replica and no other: nothing of the step in which it happened gets out.
 """
 
 from __future__ import annotations
@@ -16,24 +16,22 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-import msgspec
-
-from zraft.core.entries import Batch
-from zraft.core.events import Event, Loaded, Propose, Read, Saved, TimePassed
+from zraft import limits
+from zraft.core.entries import Batch, Membership
+from zraft.core.events import Bootstrap, Event, Loaded, Propose, ProposeTime, Read, Saved, TimePassed
 from zraft.core.messages import Message
 from zraft.core.output import Output, RoleChange, RoleName
 from zraft.core.raft import Raft
 from zraft.core.recovered import RaftSettings, Recovered
-from zraft.errors import NotStable, ReplicaFault, RequestError
-from zraft.machine.backend import Backend
+from zraft.core.roles import Leader
+from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError, UsageError
 from zraft.peer.desk import Asked, Desk
 from zraft.peer.duties import Note, Outbox, PeerChange
 from zraft.session.machine import ReplicatedMachine
-from zraft.session.outcomes import encode_result
 from zraft.storage.replica import ReplicaMeta, Save
 from zraft.storage.store import Store
 from zraft.types import Index, Member, Millis, PeerId
-from zraft.wire.requests import Conf, GetConf, PeerStatus, Query, Result
+from zraft.wire.requests import Conf, GetConf, PeerStatus, Query
 
 APPLY_ENTRIES: Final = 4096
 """Entries applied in one slice: some milliseconds, after which messages get their turn."""
@@ -61,10 +59,12 @@ class Peer:
         "_outbox",
         "_settings",
         "_store",
-        "_token",
+        "_time_due_ms",
         "backend",
+        "conf",
         "desk",
         "fault",
+        "has_more",
         "machine",
         "meta",
         "raft",
@@ -77,13 +77,14 @@ class Peer:
         meta: ReplicaMeta,
         node: str,
         recovered: Recovered,
-        backend: Backend,
+        machine: ReplicatedMachine,
         store: Store,
         outbox: Outbox,
         settings: RaftSettings,
         *,
         seed: int,
         now: Millis,
+        max_result_bytes: int = limits.FRAME_BYTES - limits.KIB,
     ) -> None:
         """The replica `meta` on `node`, at its durable state. Raises ReplicaFault where that breaks an invariant."""
         self.meta = meta
@@ -91,19 +92,25 @@ class Peer:
         self._store = store
         self._settings = settings
         self._outbox = outbox
-        self.desk = Desk(outbox)
-        self.machine = ReplicatedMachine(backend)
+        self.desk = Desk(outbox, max_result_bytes=max_result_bytes)
+        self.machine = machine
         self.backend = meta.backend
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
         self._issued = self._hard_issued = self._completed = 0
         self._held: deque[tuple[int, Message]] = deque()
         """Messages that wait, each for the number of a save."""
-        self._token = 0
         self._loads: dict[int, tuple[Member, Index]] = {}
         self._apply_token = 0
+        """Of the load that brings older batches for the machine; 0: none is under way."""
         self._apply_batches: deque[Batch] = deque()
+        self.has_more = False
+        """Committed entries wait to be applied, and are at hand."""
+        self.conf: tuple[Index, Membership | None] = (0, None)
+        """The last stable configuration known to be committed, and where it stands."""
         self.wake_at_ms: Millis = now
+        self._time_due_ms: Millis | None = None
+        """When this leader shall propose a time entry, because its machine has something due; None: not known yet."""
         self.watch: Watch | None = None
         """Sees every step of the core; set by simulation and nobody else."""
         self._carry_out(now, self.raft.start())
@@ -132,16 +139,16 @@ class Peer:
         self._carry_out(now, output)
 
     def _carry_out(self, now: Millis, output: Output) -> None:
-        if output.save:
-            self._save(output)
+        if output.save and not self._save(output):
+            return
         for message in output.send_now:
             self._send(message, self._hard_issued)
         for message in output.send_after_save:
             self._send(message, self._issued)
         for load in output.load:
-            self._token += 1
-            self._loads[self._token] = (load.to, load.first)
-            self._store.load(self._name, self._token, load.first, load.last, load.limit_bytes)
+            token = self._outbox.next_token()
+            self._loads[token] = (load.to, load.first)
+            self._store.load(self._name, token, load.first, load.last, load.limit_bytes)
         desk = self.desk
         for accepted in output.accepted:
             desk.accepted(accepted)
@@ -158,20 +165,26 @@ class Peer:
         self._outbox.duties.notes += [Note(self._name, fact) for fact in output.facts]
         self.wake_at_ms = output.wake_at_ms
 
-    def _save(self, output: Output) -> None:
+    def _save(self, output: Output) -> bool:
+        """False where the store refuses: then the replica has failed, and nothing of this output may get out."""
+        try:
+            self._store.save(
+                Save(
+                    self._name,
+                    output.save,
+                    output.hard_state,
+                    output.truncate_from,
+                    output.reset_to,
+                    tuple(output.append),
+                )
+            )
+        except (ReplicaFault, UsageError) as refusal:
+            self.fail(f"save {output.save}: {refusal}")
+            return False
         self._issued = output.save
         if output.hard_state is not None:
             self._hard_issued = output.save
-        self._store.save(
-            Save(
-                self._name,
-                output.save,
-                output.hard_state,
-                output.truncate_from,
-                output.reset_to,
-                tuple(output.append),
-            )
-        )
+        return True
 
     def _send(self, message: Message, after_save: int) -> None:
         """Send `message` once save `after_save` and all before it are durable."""
@@ -181,67 +194,118 @@ class Peer:
             self._held.append((after_save, message))
 
     def _role_changed(self, now: Millis, change: RoleChange) -> None:
-        self._outbox.duties.changes.append(PeerChange(self._name, change))
-        if change.role is not RoleName.LEADER:
-            self.desk.leadership_lost(now + 2 * self._settings.election_timeout_ms)
+        duties = self._outbox.duties
+        duties.changes.append(PeerChange(self._name, change))
+        duties.altered[self._name] = None
+        self._time_due_ms = None
+        before = change.term if change.role is RoleName.LEADER else change.term + 1
+        self.desk.leadership_lost(before, now + 2 * self._settings.election_timeout_ms)
 
     def saved(self, now: Millis, number: int) -> None:
         """Every save up to `number` is durable: what waited for it may go."""
+        if self.fault is not None:
+            return
         self._completed = number
         if self._held:
             held, self._held = self._held, deque()
             for after_save, message in held:
                 self._send(message, after_save)
+        self.desk.saved(number)
         self.step(now, Saved(number))
 
     def loaded(self, now: Millis, token: int, batches: tuple[Batch, ...]) -> None:
         """The journal gave what was asked for under `token`: for a follower, or for the own machine."""
         if token == self._apply_token:
             self._apply_token = 0
+            if not batches:
+                self.fail(f"the journal has no batch at {self.machine.last_applied + 1}, which is to be applied")
             self._apply_batches.extend(batches)
-            return
-        to, first = self._loads.pop(token)
-        self.step(now, Loaded(to, first, batches))
+        elif token in self._loads:
+            to, first = self._loads.pop(token)
+            self.step(now, Loaded(to, first, batches))
+
+    def found(self, now: Millis, asked: Asked, membership: Membership) -> None:
+        """Found the group with `membership`. The asker hears of it when that is durable (I13)."""
+        self.step(now, Bootstrap(membership))
+        if self.fault is None:
+            self.answer_when_saved(asked, 1)
+        else:
+            self.desk.fail(asked, PeerUnavailable(f"peer {self.id} has failed"))
+
+    def answer_when_saved(self, asked: Asked, index: Index) -> None:
+        """It is done at `index` once everything issued so far is durable."""
+        self.desk.answer_when_saved(asked, self._issued, index)
+        self.desk.saved(self._completed)
+
+    @property
+    def awaited_save(self) -> int:
+        """The last save that was issued and is not reported durable yet; 0: there is none."""
+        return self._issued if self._issued > self._completed else 0
 
     def wake(self, now: Millis) -> None:
         """A deadline may have passed."""
         settle_by = self.desk.settle_by_ms
         if settle_by is not None and now >= settle_by:
-            self.desk.give_up_unsettled()
+            self.desk.give_up_unsettled(now)
         self.step(now, TimePassed())
 
     @property
     def due_ms(self) -> Millis:
         """When `wake` is due."""
-        settle_by = self.desk.settle_by_ms
-        return self.wake_at_ms if settle_by is None else min(self.wake_at_ms, settle_by)
+        due, settle_by, time_due = self.wake_at_ms, self.desk.settle_by_ms, self._time_due_ms
+        if settle_by is not None and settle_by < due:
+            due = settle_by
+        return due if time_due is None or time_due >= due else time_due
 
-    def turn(self, now: Millis, wall: int) -> None:
+    def turn(self, now: Millis, wall: int, *, apply_entries: int = APPLY_ENTRIES) -> None:
         """The turn ends: its writes become batches, its queries one read, and committed entries are applied."""
+        desk, raft = self.desk, self.raft
         if self.fault is not None:
+            desk.close(f"peer {self.id} has failed")
             return
-        if self.desk.writes:
-            self.step(now, Propose(self.desk.take_proposals(), wall))
-        if self.desk.queries:
-            self.step(now, Read(self.desk.take_queries()))
-        if self.machine.last_applied < self.raft.commit_index:
+        self.has_more = False
+        if desk.writes:
+            self.step(now, Propose(desk.take_proposals(), wall))
+        if desk.queries:
+            self.step(now, Read(desk.take_queries()))
+        if self.machine.last_applied < raft.commit_index and self.fault is None:
             try:
-                self._apply()
+                self._apply(apply_entries)
             except ReplicaFault as fault:
                 self.fail(str(fault))
-                return
-        for asked, query in self.desk.take_runnable(self.machine.last_applied):
+        for asked, query in desk.take_runnable(self.machine.last_applied):
             self._run(asked, query)
+        if self.fault is None:
+            index, membership = raft.memberships.current_index, raft.membership
+            if index != self.conf[0] and index <= raft.commit_index and membership is not None and membership.is_stable:
+                self.conf = index, membership
+                self._outbox.duties.altered[self._name] = None
+            self._see_to_time(now)
 
-    @property
-    def has_more(self) -> bool:
-        """Committed entries wait to be applied, and are at hand."""
-        return self.fault is None and not self._apply_token and self.machine.last_applied < self.raft.commit_index
+    def _see_to_time(self, now: Millis) -> None:
+        """A leader whose machine has something due proposes a time entry, or says when it will.
 
-    def _apply(self) -> None:
-        """Apply up to `APPLY_ENTRIES` committed entries; older ones than memory holds are read first."""
+        The core takes none while others are on their way; so the next turn asks again, at a heartbeat at the latest.
+        """
+        role = self.raft.role
+        if type(role) is not Leader:
+            return
+        try:
+            due = self.machine.due()
+        except ReplicaFault as fault:
+            self.fail(str(fault))
+            return
+        self._time_due_ms = None
+        if due is not None:
+            due_ms = due - role.time_offset
+            if due_ms > now:
+                self._time_due_ms = due_ms
+            else:
+                self.step(now, ProposeTime())
+
+    def _apply(self, budget: int) -> None:
+        """Apply up to `budget` committed entries; older ones than memory holds are read first."""
         machine, desk, commit_index = self.machine, self.desk, self.raft.commit_index
-        budget = APPLY_ENTRIES
         while budget > 0 and machine.last_applied < commit_index and self._refill(commit_index):
             batch = self._apply_batches[0]
             offset = machine.last_applied + 1 - batch.first
@@ -252,7 +316,11 @@ class Peer:
                 desk.applied(batch, offset, outcomes)
             if machine.last_applied == batch.last:
                 self._apply_batches.popleft()
-        desk.applied_to(machine.last_applied)
+        self.has_more = budget <= 0 and machine.last_applied < commit_index
+        head = self._apply_batches[0] if self._apply_batches else None
+        under_way = head if head is not None and head.first <= machine.last_applied else None
+        leader = self.raft.leader
+        desk.applied_to(machine.last_applied, under_way, leader.peer if leader is not None else None)
 
     def _refill(self, commit_index: Index) -> bool:
         """True where the next batch to apply is at hand; otherwise it is asked for."""
@@ -263,28 +331,23 @@ class Peer:
         first = self.machine.last_applied + 1
         batches = self.raft.log.take(first, APPLY_BYTES)
         if batches is None:
-            self._token += 1
-            self._apply_token = self._token
+            self._apply_token = self._outbox.next_token()
             last = min(commit_index, self.raft.log.last_before_memory(first))
-            self._store.load(self._name, self._token, first, last, APPLY_BYTES)
+            self._store.load(self._name, self._apply_token, first, last, APPLY_BYTES)
             return False
         self._apply_batches.extend(batch for batch in batches if batch.last <= commit_index)
-        return bool(self._apply_batches)
+        if not self._apply_batches:
+            raise ReplicaFault(f"commit index {commit_index} lies within a batch of {self.raft.log!r}")
+        return True
 
     def _run(self, asked: Asked, query: Query | GetConf) -> None:
         if isinstance(query, GetConf):
             self._answer_conf(asked)
             return
         try:
-            value = encode_result(self.machine.query(query.query))
+            self.desk.answer(asked, self.machine.last_applied, self.machine.query(query.query))
         except RequestError as error:
             self.desk.fail(asked, error)
-        except ReplicaFault as fault:
-            self.fail(str(fault))
-        else:
-            self._outbox.duties.replies.append(
-                (asked[0], Result(asked[1], self.machine.last_applied, msgspec.Raw(value)))
-            )
 
     def _answer_conf(self, asked: Asked) -> None:
         membership, leader = self.raft.membership, self.raft.leader
@@ -295,14 +358,19 @@ class Peer:
         conf = Conf(asked[1], self.meta.group, self.backend, leader.peer, index, membership.voters)
         self._outbox.duties.replies.append((asked[0], conf))
 
+    @property
+    def role(self) -> str:
+        """The role as users see it."""
+        role = self.raft.role_name
+        return "candidate" if role is RoleName.PRE_CANDIDATE else role.value
+
     def status(self) -> PeerStatus:
         """The replica as it sees itself."""
         raft = self.raft
         membership, leader, log = raft.membership, raft.leader, raft.log
-        role = raft.role_name
         return PeerStatus(
             self.id,
-            "candidate" if role is RoleName.PRE_CANDIDATE else role.value,
+            self.role,
             raft.current_term,
             leader.peer if leader is not None else None,
             log.base_index + 1,
@@ -319,7 +387,8 @@ class Peer:
 
     def fail(self, reason: str) -> None:
         """Stop this replica: it neither votes nor acknowledges nor answers any more. Its data is left alone."""
-        self.fault = reason
-        self._held.clear()
-        self._outbox.duties.notes.append(Note(self._name, f"stopped: {reason}", is_alarm=True))
-        self.desk.close(f"peer {self.id} has failed")
+        if self.fault is None:
+            self.fault = reason
+            self.has_more = False
+            self._held.clear()
+            self.desk.close(f"peer {self.id} has failed")

@@ -37,6 +37,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: Millis
     think_ms: Millis
     """Mean pause between two operations."""
+    strays: int = 20
+    """Percent of the operations that are sent to any peer rather than to the one that last knew of a leader."""
 
 
 class _Pending(msgspec.Struct):
@@ -97,7 +99,7 @@ class SimClient:
         chance, key = self._chance, self._chance.choice(self._settings.keys)
         asked: Input
         request: Request
-        target = self._target
+        target = chance.choice(self._peers) if chance.below(100) < self._settings.strays else self._target
         if chance.below(100) < self._settings.reads:
             asked = Get()
             request = Query(self._number, target.name, msgspec.Raw(encode_value(key)))

@@ -66,7 +66,7 @@ class Cluster:
 
     def _clock(self, chance: Chance, profile: Profile) -> Clock:
         low, high = profile.skew
-        rate = chance.between(low, high) if chance.below(4) == 0 else chance.between(990, 1010)
+        rate = chance.between(low, high) if chance.below(100) < profile.skewed else chance.between(990, 1010)
         return Clock(rate, chance.between(1, 1_000_000))
 
     def _founders(self, chance: Chance, profile: Profile) -> int:
@@ -78,7 +78,7 @@ class Cluster:
             keys=[f"k{number}" for number in range(chance.between(*profile.keys))],
             reads=chance.between(*profile.reads),
             timeout_ms=self.election_ms * chance.between(2, 8),
-            think_ms=chance.choice([2, 20, 100]),
+            think_ms=chance.choice(profile.think_ms),
         )
         peers = [PeerId(PEER, name) for name in self.names]
         names = [f"c{number}" for number in range(chance.between(*profile.clients))]

@@ -1,6 +1,7 @@
 """Chaos: at every tick it is drawn whether something happens to a node, a link or the group, at the seed's rates.
 
-Half of what happens to one node happens to the leader. Every fault that begins may end by itself or be ended by `heal`. What is done is counted by kind.
+Half of what happens to one node happens to the leader. Every fault that begins may end by itself or be ended by `heal`.
+What is done is counted by kind.
 """
 
 from __future__ import annotations

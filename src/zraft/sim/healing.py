@@ -22,6 +22,9 @@ from zraft.types import Member
 
 Condition: TypeAlias = Callable[[], bool]
 
+SETTLE_TIMEOUTS = 3
+"""Election timeouts after which no request for a change is under way any more."""
+
 PROGRESS_TIMEOUTS = 60
 """Election timeouts within which a healed quorum must serve. Generous: it is about ever or never."""
 
@@ -31,7 +34,9 @@ EQUAL_TIMEOUTS = 100
 
 def heal_core(cluster: Cluster, chance: Chance) -> None:
     """Nodes of a core quorum are well, the others are down; then progress is required."""
+    cluster.operator.is_done = True
     calm_down(cluster)
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
     spared = _left_down(cluster, chance)
     for name, node in cluster.nodes.items():
         if name in spared:
@@ -88,12 +93,12 @@ def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
 
 
 def can_decide(membership: Membership, down: list[str]) -> bool:
-    """Majorities of both voter sets are on other nodes than `down`."""
+    """Majorities of all voter sets, also the one that is the target, are on other nodes than `down`."""
 
     def is_well(voters: tuple[Member, ...]) -> bool:
         return 2 * sum(voter.peer.node not in down for voter in voters) > len(voters) or not voters
 
-    return is_well(membership.voters) and is_well(membership.outgoing)
+    return is_well(membership.voters) and is_well(membership.outgoing) and is_well(membership.target)
 
 
 def _difference(cluster: Cluster) -> str:

@@ -56,6 +56,8 @@ class Operator:
         self._leader = self._nodes[0]
         self.members: dict[str, Member] = {}
         self.is_founded = False
+        self.is_done = False
+        """No further change is begun, not even one whose configuration was asked for."""
         self.changes = 0
         self.changed = 0
         self.transfers = 0
@@ -107,7 +109,7 @@ class Operator:
                     self.members[node] = member
                     if len(self.members) == len(self._nodes) and not self.is_founded:
                         self._prepare(None)
-                case Conf() if kind == "change":
+                case Conf() if kind == "change" and not self.is_done:
                     self._change_from(node, reply)
                 case Result():
                     self.is_founded = self.is_founded or kind == "found"

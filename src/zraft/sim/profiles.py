@@ -34,6 +34,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     keys: Range = (1, 4)
     reads: Range = (10, 60)
     """Percent of the operations."""
+    think_ms: tuple[int, ...] = (2, 20, 100)
+    """Mean pause of a client between two operations."""
     jitter_ms: Range = (1, 60)
     loss: Range = (1_000, 300_000)
     duplicate: Range = (1_000, 300_000)
@@ -57,6 +59,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     transfer: Range = (5_000, 40_000)
     skew: Range = (500, 2_000)
     """Rates of clocks, in thousandths."""
+    skewed: int = 25
+    """Percent of the nodes whose clock runs at such a rate."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
@@ -86,7 +90,7 @@ PROFILES: Final = {
         ),
         Profile(
             name="stale",
-            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "replay"}),
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "replay", "transfer", "jitter_ms"}),
             never=frozenset({"churn", "write_error", "sync_error"}),
             nodes=(3, 3, 5),
             clients=(3, 6),
@@ -94,6 +98,9 @@ PROFILES: Final = {
             reads=(40, 60),
             pause=(10_000, 30_000),
             partition=(10_000, 30_000),
+            transfer=(5_000, 20_000),
+            skewed=50,
+            think_ms=(5, 20),
             append_bytes=(1,),
         ),
         Profile(

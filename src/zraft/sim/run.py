@@ -1,4 +1,4 @@
-"""One seed from beginning to end, and many.
+"""One seed from beginning to end.
 
     found the group │ chaos │ a core quorum is well: progress │ all are well: equality │ histories
 
@@ -8,27 +8,19 @@ same seed and profile give the same digest, on every interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from zraft.core.entries import Kind
-from zraft.session.items import Item
 from zraft.sim.chance import Chance
-from zraft.sim.checks.ghost import Trail, Violation
-from zraft.sim.checks.witness import Command, check_witness
+from zraft.sim.checks.ghost import Violation
 from zraft.sim.cluster import Cluster
 from zraft.sim.faults import Chaos
 from zraft.sim.healing import heal_all, heal_core
-from zraft.sim.history import Put, Register, Remove
-from zraft.sim.linearizability import Answer, check_history
+from zraft.sim.judging import judge
 from zraft.sim.profiles import Profile, draw_rates, profile_named
 from zraft.types import Millis
 
 FOUND_MS: Millis = 20_000
 """Time to found a group in a calm world."""
-
-_ITEMS = msgspec.msgpack.Decoder(list[Item[list[str]]])
 
 
 class Counters(msgspec.Struct, kw_only=True):
@@ -86,14 +78,6 @@ def run_seed(seed: int, profile: Profile | str = "default", *, keep_trace: bool 
     )
 
 
-def run_seeds(first: int, last: int, profile: str, report: Callable[[Report], bool]) -> None:
-    """Run the seeds `first` to `last`, both included, and hand over each report; stops where `report` answers False."""
-    chosen = profile_named(profile)
-    for seed in range(first, last + 1):
-        if not report(run_seed(seed, chosen)):
-            return
-
-
 class _Run:
     """The course of one run."""
 
@@ -123,21 +107,10 @@ class _Run:
         self._chaos.end()
         heal_core(cluster, self._chance.split("core"))
         heal_all(cluster)
-        return self._judge()
-
-    def _judge(self) -> str:
-        """What clients saw, against the log and on its own."""
-        for client in self.cluster.clients.values():
+        for client in cluster.clients.values():
             client.finish()
-        history = [operation for client in self.cluster.clients.values() for operation in client.history]
-        model = Register()
-        problem = check_witness(history, commands(self.cluster.checks.ledger.committed), model)
-        if problem:
-            raise Violation("witness", problem)
-        verdict = check_history(history, model)
-        if verdict.answer is Answer.BAD:
-            raise Violation("linearizability", verdict.explanation)
-        return verdict.explanation
+        history = [operation for client in cluster.clients.values() for operation in client.history]
+        return judge(history, cluster.checks.ledger.committed)
 
     def counters(self) -> Counters:
         cluster = self.cluster
@@ -168,16 +141,3 @@ class _Run:
             images=sum(node.tally.images for node in nodes),
             faults=faults,
         )
-
-
-def commands(committed: Trail) -> list[Command]:
-    """The committed commands of the dict backend, in order."""
-    found: list[Command] = []
-    for mark in committed.marks:
-        batch = mark.batch
-        if batch is None or batch.kind != Kind.COMMANDS:
-            continue
-        for offset, item in enumerate(_ITEMS.decode(batch.payload)):
-            key, *value = item.command
-            found.append(Command(batch.first + offset, key, Put(value[0]) if value else Remove()))
-    return found

@@ -15,6 +15,8 @@ from zraft.storage.index import Released
 _PREFIX: Final = "journal-"
 _SUFFIX: Final = ".log"
 _DIGITS: Final = 16
+_AT_ONCE: Final = 4
+"""Segments that one job deletes."""
 
 
 class Segment:
@@ -42,11 +44,14 @@ class Segment:
 class Segments:
     """Every segment that exists, oldest first; the last one is the active one."""
 
-    __slots__ = ("_by_sequence", "active")
+    __slots__ = ("_by_sequence", "_live", "_sealed", "active")
 
     def __init__(self, existing: Sequence[Segment]) -> None:
         self._by_sequence = {segment.sequence: segment for segment in existing}
         self.active = existing[-1]
+        self._sealed = sum(segment.used for segment in existing[:-1])
+        """Bytes in all segments but the active one."""
+        self._live = sum(segment.live for segment in existing)
 
     def __len__(self) -> int:
         return len(self._by_sequence)
@@ -59,35 +64,39 @@ class Segments:
     def begin(self, segment: Segment) -> None:
         """`segment` is active from now on; the one before is sealed."""
         self._by_sequence[segment.sequence] = segment
+        self._sealed += self.active.used
         self.active = segment
 
     def need(self, sequence: int, size: int) -> None:
         """A record of `size` bytes there is needed."""
         self._by_sequence[sequence].live += size
+        self._live += size
 
     def release(self, released: Released) -> None:
         """Records are needed no longer, and a crash cannot make them needed again."""
         for sequence, size in released.items():
             self._by_sequence[sequence].live -= size
+            self._live -= size
 
     def take_dead(self, completed_lsn: int) -> list[Segment]:
-        """The oldest segments, as many as hold nothing that is needed; they are no longer known afterwards.
+        """The oldest segments, if they hold nothing that is needed; they are no longer known afterwards.
 
-        Only sealed ones whose every record was written: `completed_lsn` is the last one that was.
+        Only sealed ones whose every record was written: `completed_lsn` is the last one that was. Only a few at once,
+        because deleting takes its time.
         """
-        dead = []
+        dead: list[Segment] = []
         for segment in self._by_sequence.values():
-            if segment is self.active or segment.live or segment.last_lsn > completed_lsn:
+            if segment is self.active or segment.live or segment.last_lsn > completed_lsn or len(dead) == _AT_ONCE:
                 break
             dead.append(segment)
         for segment in dead:
             del self._by_sequence[segment.sequence]
+            self._sealed -= segment.used
         return dead
 
     def waste(self) -> tuple[int, int]:
         """Bytes in sealed segments, and how many of them are needed."""
-        sealed = [segment for segment in self._by_sequence.values() if segment is not self.active]
-        return sum(segment.used for segment in sealed), sum(segment.live for segment in sealed)
+        return self._sealed, self._live - self.active.live
 
 
 def segment_name(sequence: int) -> str:

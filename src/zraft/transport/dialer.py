@@ -57,10 +57,10 @@ async def connect(
         handlers.opened(link)
 
     def closed(link: Link, why: str) -> None:
-        if link.refusal is None:
+        if not outcome.done():
+            outcome.set_exception(link.refusal or HandshakeRefused(Refusal.CLOSED, why))
+        elif link.refusal is None and not outcome.cancelled():
             handlers.closed(link, why)
-        elif not outcome.done():
-            outcome.set_exception(link.refusal)
 
     handshake = Dialing(
         role=target.role,

@@ -220,8 +220,9 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
 
     async def wait_closed(self) -> None:
-        """Returns once `closed` has been told."""
-        await asyncio.shield(self._lost)
+        """Returns once `closed` has been told; at once where there never was a connection to lose."""
+        if self._transport is not None:
+            await asyncio.shield(self._lost)
 
     # What the event loop calls.
 
@@ -286,13 +287,12 @@ class Link(asyncio.Protocol):
         if self._handshake is not None:
             self._greet(self._handshake, data)
             data = b""
-        if self.is_open:
-            for kind, payload in self._reader.feed(data):
-                if kind != self._accepts:
-                    raise ProtocolError(f"a frame of type {kind} from a {self.role.name.lower()}")
-                self._handlers.received(self, kind, payload)
-                if not self.is_open:
-                    return
+        for kind, payload in self._reader.feed(data) if self.is_open else ():
+            if not self.is_open:
+                return  # a handler closed it
+            if kind != self._accepts:
+                raise ProtocolError(f"a frame of type {kind} from a {self.role.name.lower()}")
+            self._handlers.received(self, kind, payload)
 
     def _greet(self, handshake: Dialing | Accepting, data: bytes) -> None:
         if self.refusal is not None or self._transport is None:

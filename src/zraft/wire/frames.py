@@ -40,6 +40,8 @@ class FrameKind(IntEnum):
 
 
 HEADER: Final = Struct(">IBI")
+_HEADER_BYTES: Final = HEADER.size
+_SMALL_BYTES: Final = 4096
 _CRC_OF_KIND: Final = tuple(value(bytes((kind,))) for kind in range(256))
 _FIX_ARRAY: Final = tuple(bytes((0x90 | count,)) for count in range(16))
 
@@ -68,26 +70,29 @@ def array_of(items: Sequence[bytes]) -> bytes:
 
 
 class FrameReader:
-    """Finds frames in a stream that arrives in pieces of any size.
+    """Finds frames in a stream that arrives in pieces of any size. What it keeps is what has arrived of one frame.
 
     Until `open` at most one frame is returned by each `feed`, because the next may be judged by another cap; the rest
     is kept, and `feed(b"")` goes on with it. After an error the stream is lost: every later `feed` raises it again.
     """
 
-    __slots__ = ("_broken", "_is_open", "_limit", "_rest", "_wanted")
+    __slots__ = ("_broken", "_checksum", "_is_open", "_kind", "_limit", "_missing", "_parts", "_rest")
 
     def __init__(self) -> None:
         self._limit = FRAME_BYTES_HANDSHAKE
         self._is_open = False
-        self._rest = bytearray()
-        self._wanted = 0
-        """Bytes that `_rest` needs before it is worth looking at."""
+        self._rest = b""
+        """What was not looked at yet: part of a header, or what follows a frame before `open`."""
+        self._parts: list[bytes | bytearray] = []
+        """The payload that is under way, of `_kind` and `_checksum`, as far as it has arrived."""
+        self._missing = 0
+        """Bytes that it still lacks; 0 where none is under way."""
+        self._kind = self._checksum = 0
         self._broken = ""
 
     def open(self, limit: int) -> None:
         """The other side is known: payloads may have up to `limit` bytes from now on."""
         self._limit, self._is_open = limit, True
-        self._wanted = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The (type, payload) of every frame that `data` completes, in order. Raises `ProtocolError`.
@@ -96,40 +101,62 @@ class FrameReader:
         """
         if self._broken:
             raise ProtocolError(self._broken)
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._wanted:
-                return []
-            data = bytes(self._rest)
-            self._rest = bytearray()
-        return self._split(data)
-
-    def _split(self, data: bytes) -> list[tuple[int, bytes]]:
         frames: list[tuple[int, bytes]] = []
-        at, end, header, limit = 0, len(data), HEADER.size, self._limit
-        while True:
-            start = at + header
-            if start > end:
-                self._wanted = header
-                break
-            length, kind, checksum = HEADER.unpack_from(data, at)
-            if not 0 < length <= limit:
-                raise self._break(f"a frame of {length} bytes, 1 to {limit} are allowed")
-            if start + length > end:
-                self._wanted = header + length
-                break
-            payload = data[start : start + length]
-            if extend(_CRC_OF_KIND[kind], payload) != checksum:
-                raise self._break(f"the checksum of a frame of type {kind} does not match")
-            frames.append((kind, payload))
-            at = start + length
-            if not self._is_open:
-                self._wanted = 0
-                break
-        if at < end:
-            self._rest += data[at:]
+        at = 0
+        if self._missing:
+            if len(data) < self._missing:
+                self._keep(data)
+                return frames
+            at = self._missing
+            frames.append(self._complete(data))
+        elif self._rest:
+            data = self._rest + data
+        if at and not self._is_open:
+            self._rest = data[at:]
+        else:
+            self._rest = self._split(data, at, frames)
         return frames
 
+    def _split(self, data: bytes, at: int, frames: list[tuple[int, bytes]]) -> bytes:
+        """Adds what is complete to `frames`, keeps a payload that is not, and returns what was not looked at."""
+        end = len(data)
+        while end - at >= _HEADER_BYTES:
+            length, kind, checksum = HEADER.unpack_from(data, at)
+            at += _HEADER_BYTES
+            if not 0 < length <= self._limit:
+                raise self._break(f"a frame of {length} bytes, 1 to {self._limit} are allowed")
+            if end - at < length:
+                self._kind, self._checksum, self._missing = kind, checksum, length - (end - at)
+                self._parts = [data[at:]]
+                return b""
+            payload = data[at : at + length]
+            at += length
+            self._verify(kind, payload, checksum)
+            frames.append((kind, payload))
+            if not self._is_open:
+                break
+        return data[at:]
+
+    def _keep(self, data: bytes) -> None:
+        """Small pieces are put together at once: as objects they would weigh many times what they hold."""
+        self._missing -= len(data)
+        if len(data) >= _SMALL_BYTES:
+            self._parts.append(data)
+        elif type(self._parts[-1]) is bytearray:
+            self._parts[-1] += data
+        else:
+            self._parts.append(bytearray(data))
+
+    def _complete(self, data: bytes) -> tuple[int, bytes]:
+        payload = b"".join((*self._parts, memoryview(data)[: self._missing]))
+        self._parts, self._missing = [], 0
+        self._verify(self._kind, payload, self._checksum)
+        return self._kind, payload
+
+    def _verify(self, kind: int, payload: bytes, checksum: int) -> None:
+        if extend(_CRC_OF_KIND[kind], payload) != checksum:
+            raise self._break(f"the checksum of a frame of type {kind} does not match")
+
     def _break(self, reason: str) -> ProtocolError:
-        self._broken = reason
+        self._broken, self._rest, self._parts = reason, b"", []
         return ProtocolError(reason)

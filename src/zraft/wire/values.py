@@ -27,6 +27,7 @@ EXT_NOT_FOUND: Final = 1
 """The MessagePack extension type of `NOT_FOUND`; its data is empty."""
 
 _LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes, bytearray, memoryview, NotFound})
+_CONTAINERS: Final = (list, tuple, dict)
 _TOO_DEEP: Final = f"nested deeper than {MAX_NESTING}"
 
 
@@ -87,7 +88,7 @@ def decoder_for(type: type[T]) -> msgspec.msgpack.Decoder[T]:
 
 def _check_outgoing(value: Value, room: int) -> bool:
     """Every part may travel, and fits in `room` levels. True: a Struct is among them, whose depth is not known yet."""
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, _CONTAINERS):
         if not room:
             raise TooLarge(_TOO_DEEP)
         if isinstance(value, dict):

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from tests.sim.mutants.mutation import Mutant
+import sys
+
+from tests.sim.mutants.mutation import Change, Mutant, hunt
+
+_PEER = "zraft.peer.peer:Peer"
+_CORE = "zraft.core"
 
 MUTANTS = (
     Mutant(
         "BM-001",
         "a granted vote leaves before it is durable",
-        "zraft.peer.peer:Peer._carry_out",
         (
-            (
+            Change(
+                f"{_PEER}._carry_out",
                 "self._send(message, self._issued)",
                 "self._send(message, self._issued if hasattr(message, 'index') else 0)",
             ),
         ),
-        "crashes",
     ),
     Mutant(
         "BM-002",
         "term and vote are forgotten at a restart",
-        "zraft.peer.peer:Peer.__init__",
         (
-            (
+            Change(
+                f"{_PEER}.__init__",
                 "settings, recovered, seed=seed",
                 "settings, msgspec.structs.replace(recovered, hard_state=type(recovered.hard_state)()), seed=seed",
             ),
@@ -32,15 +36,20 @@ MUTANTS = (
     Mutant(
         "BM-003",
         "whoever steps down within a term forgets its vote",
-        "zraft.core.replica:Replica.become_follower",
-        (("old = self.role\n", "old = self.role; self.voted_for = None\n"),),
+        (
+            Change(
+                f"{_CORE}.replica:Replica.become_follower",
+                "old = self.role\n",
+                "old = self.role; self.voted_for = None\n",
+            ),
+        ),
     ),
     Mutant(
         "BM-005",
         "a vote of an earlier term is counted",
-        "zraft.core.terms:admit",
         (
-            (
+            Change(
+                f"{_CORE}.terms:admit",
                 "if message.term < replica.current_term:",
                 "if message.term < replica.current_term and not isinstance(message, RequestVoteReply):",
             ),
@@ -50,88 +59,129 @@ MUTANTS = (
     Mutant(
         "BM-014",
         "a shorter AppendEntries truncates what follows it",
-        "zraft.core.following:_store",
         (
-            (
+            Change(
+                f"{_CORE}.following:_store",
                 "log = replica.log\n",
                 "log = replica.log\n"
-                "    if batches and log.has(batches[-1].last, batches[-1].term) and batches[-1].last < log.last_index:\n"
-                "        truncate_from(replica, batches[-1].last + 1)\n",
+                "    end = batches[-1].last if batches else log.last_index\n"
+                "    if end < log.last_index and log.has(end, batches[-1].term):\n"
+                "        truncate_from(replica, end + 1)\n",
             ),
         ),
     ),
     Mutant(
         "BM-016",
         "a follower acknowledges up to its own last index",
-        "zraft.core.following:on_append_entries",
-        (("replica.current_term, True, index)", "replica.current_term, True, log.last_index)"),),
+        (
+            Change(
+                f"{_CORE}.following:on_append_entries",
+                "replica.current_term, True, index)",
+                "replica.current_term, True, log.last_index)",
+            ),
+        ),
     ),
     Mutant(
         "BM-017",
         "a late reply moves the match index back",
-        "zraft.core.progress:Progress.acknowledged",
-        (("if is_news:", "if True:"),),
+        (Change(f"{_CORE}.progress:Progress.acknowledged", "if is_news:", "if True:"),),
     ),
     Mutant(
         "BM-018",
-        "a follower commits what the leader committed, verified or not",
-        "zraft.core.following:on_append_entries",
-        (("min(message.commit_index, index)", "min(message.commit_index, log.last_index)"),),
+        "a follower commits what the leader committed, verified or not, and the leader overshoots the meeting point",
+        (
+            Change(
+                f"{_CORE}.following:on_append_entries",
+                "min(message.commit_index, index)",
+                "min(message.commit_index, log.last_index)",
+            ),
+            Change(
+                f"{_CORE}.replication:meet_below",
+                "upper = min(message.hint_index, message.index - 1)",
+                "upper = max(min(message.hint_index, message.index - 1) - 3, replica.log.base_index)",
+            ),
+        ),
         "stale",
     ),
     Mutant(
         "BM-020",
         "entries of earlier terms are committed by counting",
-        "zraft.core.replication:advance_commit",
-        ((" or replica.log.term_at(index) != replica.current_term", ""),),
+        (Change(f"{_CORE}.replication:advance_commit", " or replica.log.term_at(index) != replica.current_term", ""),),
         "elections",
     ),
     Mutant(
         "BM-034",
         "a truncated configuration stays in force",
-        "zraft.core.following:truncate_from",
-        (("replica.memberships.truncate_from(index)", "pass"),),
+        (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
     ),
     Mutant(
         "BM-063",
         "a new leader answers reads before it has committed anything",
-        "zraft.core.reads:_begin_round",
-        ((" or replica.commit_index < role.term_start", ""),),
+        (Change(f"{_CORE}.reads:_begin_round", " or replica.commit_index < role.term_start", ""),),
         "stale",
     ),
     Mutant(
         "BM-064",
-        "an answer to an earlier round confirms leadership",
-        "zraft.core.reads:_begin_round",
-        (("role.read_round = role.round\n", "role.read_round = role.round - 1\n"),),
+        "the number of a read's round is used again, so that answers to the first confirm the next",
+        (
+            Change(
+                f"{_CORE}.reads:_begin_round",
+                "role.read_round = role.round",
+                "role.read_round = role.read_round or role.round",
+            ),
+        ),
         "stale",
     ),
     Mutant(
         "BM-067",
         "a leader reads without asking whether it still leads",
-        "zraft.core.reads:_is_confirmed",
-        (("if replica.membership is None:\n        return False", "return True"),),
+        (
+            Change(
+                f"{_CORE}.reads:_is_confirmed", "if replica.membership is None:\n        return False", "return True"
+            ),
+        ),
         "stale",
     ),
     Mutant(
         "BM-090",
         "the leader counts itself before its disk is done",
-        "zraft.core.replication:advance_commit",
-        (("return replica.saves.durable_index", "return replica.log.last_index"),),
+        (
+            Change(
+                f"{_CORE}.replication:advance_commit",
+                "return replica.saves.durable_index",
+                "return replica.log.last_index",
+            ),
+        ),
     ),
     Mutant(
         "BM-091",
         "the journal reports entries durable that it has not synced",
-        "zraft.storage.journal:Journal.take",
-        (("writes += (SyncFile(", "writes += () and (SyncFile("),),
+        (Change("zraft.storage.journal:Journal.take", "writes += (SyncFile(", "writes += () and (SyncFile("),),
         "crashes",
     ),
     Mutant(
         "BM-100",
         "the folder is not synced after a segment was created",
-        "zraft.storage.journal:Journal.next_slice",
-        (("SyncFile(name), SyncFolder()", "SyncFile(name)"),),
+        (Change("zraft.storage.journal:Journal.next_slice", "SyncFile(name), SyncFolder()", "SyncFile(name)"),),
         "crashes",
     ),
 )
+
+SEEDS = 300
+"""Within so many seeds every mutant must be found."""
+
+
+def main() -> None:
+    """`python -m tests.sim.mutants.mutants [NAME...]`: how many seeds each takes, from five beginnings."""
+    for mutant in MUTANTS:
+        if len(sys.argv) > 1 and mutant.name not in sys.argv[1:]:
+            continue
+        reports = [hunt(mutant, first, first + SEEDS - 1) for first in range(1, 5 * SEEDS, SEEDS)]
+        needed = sorted((report.seed - 1) % SEEDS + 1 if report else 10 * SEEDS for report in reports)
+        failure = next((report.failure for report in reports if report is not None), "NOT FOUND")
+        print(f"{mutant.name:8} median {needed[2]:3} of {needed}  {failure[:90]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

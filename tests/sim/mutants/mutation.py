@@ -1,17 +1,16 @@
 """Bugs put back: each mutant replaces a piece of one function's source and must be found by the simulator.
 
-The changed function is compiled and its code takes the place of the old one, wherever that is already referred to. A piece
-that is not there exactly once is an error, so that a mutant which no longer mutates anything is noticed.
+The changed function is compiled and its code takes the place of the old one, wherever that is already referred to. A
+piece that is not there exactly once is an error, so that a mutant which no longer mutates anything is noticed.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from types import CodeType, FunctionType
@@ -20,26 +19,38 @@ from zraft.sim.run import Report, run_seed
 
 
 @dataclass(frozen=True)
+class Change:
+    """In the source of `function`, which is `module:qualified.name`, `old` becomes `new`."""
+
+    function: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class Mutant:
-    """`function` is `module:qualified.name`; each `(old, new)` is replaced in its source."""
+    """`profile` steers the chaos. `median`: of the seeds that it took to find it, from five beginnings.
+
+    `near`: a seed shortly before one that finds it, so that the test is quick while nothing changes.
+    """
 
     name: str
     what: str
-    function: str
-    changes: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...]
     profile: str = "default"
+    median: int = 0
+    near: int = 1
 
 
 @contextmanager
 def put_back(mutant: Mutant) -> Iterator[None]:
     """The bug is there within this block, and nowhere else."""
-    function = _function(mutant.function)
-    original = function.__code__
-    function.__code__ = _mutated(function, mutant.changes)
-    try:
+    with ExitStack() as undo:
+        for change in mutant.changes:
+            function = _function(change.function)
+            undo.callback(setattr, function, "__code__", function.__code__)
+            function.__code__ = _mutated(function, change)
         yield
-    finally:
-        function.__code__ = original
 
 
 def _function(path: str) -> FunctionType:
@@ -54,12 +65,11 @@ def _function(path: str) -> FunctionType:
     return found
 
 
-def _mutated(function: FunctionType, changes: tuple[tuple[str, str], ...]) -> CodeType:
+def _mutated(function: FunctionType, change: Change) -> CodeType:
     source = textwrap.dedent(inspect.getsource(function))
-    for old, new in changes:
-        if source.count(old) != 1:
-            raise ValueError(f"{function.__qualname__} has {source.count(old)} times: {old!r}")
-        source = source.replace(old, new)
+    if source.count(change.old) != 1:
+        raise ValueError(f"{change.function} has {source.count(change.old)} times: {change.old!r}")
+    source = source.replace(change.old, change.new)
     tree = ast.parse(source)
     definition = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     definition.decorator_list = []
@@ -79,26 +89,3 @@ def hunt(mutant: Mutant, first: int, last: int) -> Report | None:
             if report.failure:
                 return report
     return None
-
-
-def main() -> None:
-    """`python -m tests.sim.mutants.mutation [NAME...]`: how many seeds each mutant takes, from several beginnings."""
-    from tests.sim.mutants.mutants import MUTANTS
-
-    for mutant in MUTANTS:
-        if len(sys.argv) > 1 and mutant.name not in sys.argv[1:]:
-            continue
-        needed: list[int] = []
-        report = None
-        for first in range(1, 1501, 300):
-            report = hunt(mutant, first, first + 299)
-            needed.append(report.seed - first + 1 if report is not None else 999)
-        needed.sort()
-        print(
-            f"{mutant.name:8} median {needed[2]:3} of {needed}  {report.failure[:100] if report else 'NOT FOUND'}",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""A listener and its visitors on the loopback: what happened is recorded, and waited for by condition, never by time."""
+"""A listener and its visitors on the loopback: what happened is recorded, and waited for by condition, not by time."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Recorder:
         self.closed: list[str] = []
         self.failures: list[Exception] = []
         self.counters = Counters()
-        self.on_opened: Callable[[Link], None] = lambda _link: None
-        self.on_frame: Callable[[Link, bytes], None] = lambda _link, _payload: None
+        self.on_opened: Callable[[Link], object] = lambda _link: None
+        self.on_frame: Callable[[Link, bytes], object] = lambda _link, _payload: None
         self._changed = asyncio.Event()
 
     @property

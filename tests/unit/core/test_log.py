@@ -129,6 +129,18 @@ def test_tail_that_does_not_end_the_log_is_left_out() -> None:
     assert log.take(2, 100) is None
 
 
+def test_eviction_frees_a_quarter_at_once() -> None:
+    """Only above the budget, and then so much that the next batches find room."""
+    log = Log(Recovered())
+    for index in range(1, 101):
+        log.append(make_batch(index, 1, 1, 40))
+    assert log.memory_bytes == 100 * 200
+    log.evict(20_000, keep_from=101)
+    assert log.memory_bytes == 20_000
+    log.evict(19_999, keep_from=101)
+    assert 14_500 <= log.memory_bytes <= 15_000
+
+
 def test_eviction_keeps_what_is_not_committed() -> None:
     """However small the budget is."""
     log = Log(Recovered())

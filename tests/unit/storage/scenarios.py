@@ -97,6 +97,53 @@ def resets(host: Host) -> None:
     host.pump()
 
 
+def pipelined(host: Host) -> None:
+    """A save is always under way while the next one, compactions, copies and deletions are collected."""
+    host.create("quiet")
+    host.create("busy")
+    host.save("quiet", *(batch(first, size=120) for first in range(1, 9)))
+    for first in range(1, 33):
+        host.save("busy", batch(first, size=1300))
+        while host.hand_out():
+            pass
+        if first % 4 == 0:
+            host.compact("busy", mark(first), first + 1)
+        if first == 20:
+            host.save("quiet", batch(9, size=40), truncate_from=9)
+        while host.hand_out():
+            pass
+        while len(host.disk.jobs) > 1:
+            host.complete()
+    host.pump()
+
+
+def copies(host: Host) -> None:
+    """A log that was copied forward, out of order in the journal, is truncated, continued, compacted and replaced."""
+    host.create("quiet")
+    host.create("busy")
+    host.save("quiet", *(batch(first, size=100) for first in range(1, 13)))
+    busy = 0
+    for change in ("truncate", "continue", "compact", "reset", "continue"):
+        for _ in range(16):
+            busy += 1
+            host.save("busy", batch(busy, size=1900))
+            if busy % 2 == 0:
+                host.compact("busy", mark(busy), busy + 1)
+                host.pump()
+        _, log = host.replicas["quiet"].logs[-1]
+        match change:
+            case "truncate":
+                host.save("quiet", truncate_from=9)
+            case "continue":
+                host.save("quiet", batch(log[-1].last + 1, 2, 2, size=60), configuration(log[-1].last + 3, "a", term=2))
+            case "compact":
+                host.compact("quiet", mark(3), 2)
+            case "reset":
+                host.save("quiet", batch(6, 3, 3, size=30), reset_to=mark(5, 3))
+        host.pump()
+
+
 SCENARIOS: dict[str, Callable[[Host], None]] = {
-    scenario.__name__: scenario for scenario in (appends, truncation, hard_states, compaction, resets)
+    scenario.__name__: scenario
+    for scenario in (appends, truncation, hard_states, compaction, resets, pipelined, copies)
 }

@@ -22,6 +22,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.host = Host(FakeDisk(), SMALL)
+        self.token = 0
         self.tokens: dict[int, tuple[str, int]] = {}
 
     def log(self, name: str) -> tuple[SnapshotMark, tuple[Batch, ...]]:
@@ -87,7 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
         if name in self.host.replicas and self.log(name)[1]:
             _, batches = self.log(name)
             item = batches[int(where * (len(batches) - 1))]
-            token = len(self.tokens) + 1
+            self.token = token = self.token + 1
             self.tokens[token] = name, item.first
             self.host.store.load(name, token, item.first, item.last + 20, 2000)
 
@@ -116,10 +117,9 @@ class StoreMachine(RuleBasedStateMachine):
             if isinstance(item, LoadDone):
                 name, first = self.tokens.pop(item.token)
                 if name in self.host.replicas:
-                    _, batches = self.log(name)
-                    expected = [other for other in batches if other.first >= first][: len(item.batches)]
-                    at = self.log(name)[0].index
-                    assert [other for other in item.batches if other.first > at] in (expected, [])
+                    at, batches = self.log(name)
+                    found = [other for other in item.batches if other.first > at.index]
+                    assert found == [other for other in batches if other.first >= first][: len(found)]
 
     @precondition(lambda self: hasattr(self, "host"))
     @rule(mode=st.sampled_from(("killed", "lose", "keep", "torn")), seed=st.integers(0, 99), power=st.integers(0, 12))

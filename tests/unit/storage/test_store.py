@@ -499,3 +499,82 @@ def test_partly_prepared_segment_serves_when_space_runs_out() -> None:
     host.write("a", *(batch(first, size=700_000) for first in range(1, 8)))
     assert host.disk.size(segment_name(2)) > 2 << 20
     assert Host(host.disk.after_crash("lose"), settings, host).notes == []
+
+
+def kinds(job: Job | None) -> set[str]:
+    return set() if job is None else {type(operation).__name__ for operation in job.operations}
+
+
+def test_segment_is_deleted_only_when_its_mark_is_durable() -> None:
+    """The mark is collected while another save runs: the deletion waits for the save that has it (BM-060)."""
+    host = ready("a", settings=SMALL)
+    for first in range(1, 8):
+        host.write("a", batch(first, size=1900))
+    host.save("a", batch(8, size=10))
+    running = take(host)
+    host.compact("a", mark(6), 7)
+    assert host.store.next_job() is None
+    perform(host, running)
+    with_mark = take(host)
+    assert kinds(with_mark) == {"WriteAt", "SyncFile"}
+    assert host.store.next_job() is None
+    perform(host, with_mark)
+    assert kinds(host.store.next_job()) == {"WriteAt", "SyncFile", "DeleteFile", "SyncFolder"}
+
+
+def test_segment_is_deleted_only_when_what_was_copied_from_it_is_durable() -> None:
+    """The copy was collected while another save runs: the old record is needed until the copy is on disk (BM-060)."""
+    host = ready("quiet", "busy", settings=SMALL)
+    host.write("quiet", batch(1, size=300))
+    first, job = 0, None
+    while kinds(job) != {"ReadAt"}:
+        if job is not None:
+            perform(host, job)
+        else:
+            first += 1
+            host.save("busy", batch(first, size=1900))
+            host.compact("busy", mark(first), first + 1)
+        job = host.store.next_job()
+    assert job is not None
+    host.save("busy", batch(first + 1, size=10))
+    running = take(host)
+    perform(host, job)
+    host.disk.submit(running)
+    assert host.store.next_job() is None
+    host.complete()
+    with_copy = take(host)
+    assert kinds(with_copy) == {"WriteAt", "SyncFile"}
+    assert host.store.next_job() is None
+    perform(host, with_copy)
+    assert "DeleteFile" in kinds(host.store.next_job())
+
+
+def test_what_changes_while_it_is_copied_is_not_copied() -> None:
+    """Several quiet replicas; batches that are truncated or compacted, or whose replica is removed, meanwhile."""
+    host = ready("q", "r", "s", "busy", settings=SMALL)
+    for name in ("q", "r", "s"):
+        host.save(name, *(batch(first, size=100) for first in range(1, 6)))
+    host.pump()
+    first, job, reads = 0, None, 0
+    while reads < 2:
+        if kinds(job) == {"ReadAt"}:
+            reads += 1
+            if reads == 1:
+                host.save("q", truncate_from=4)
+                host.compact("r", mark(2), 3)
+                host.remove("s")
+        if job is not None:
+            perform(host, job)
+        else:
+            first += 1
+            host.save("busy", batch(first, size=1900))
+            host.compact("busy", mark(first), first + 1)
+        job = host.store.next_job()
+    assert job is None or kinds(job) != {"ReadAt"}
+    if job is not None:
+        host.disk.submit(job)
+    host.pump()
+    assert load(host, 1, name="q") == [1, 2, 3]
+    assert load(host, 3, name="r") == [3, 4, 5]
+    again = Host(host.disk.after_crash("lose"), SMALL, host)
+    assert again.found.keys() == {"q", "r", "busy"}

@@ -242,3 +242,9 @@ def test_random_bytes_are_a_value_or_one_of_our_errors(data: bytes) -> None:
     except (ProtocolError, TooLarge):
         return
     encode_value(decode_value(data))
+
+
+def test_an_object_hidden_in_a_struct_is_a_usage_error() -> None:
+    """What the walk leaves to the encoder is refused by the encoder."""
+    with pytest.raises(UsageError, match="a object is not a value"):
+        encode_value(Put("k", object()))

@@ -22,6 +22,7 @@ from zraft.sim.checks import (
 )
 from zraft.sim.checks.effects_order import EffectsOrder
 from zraft.sim.checks.ghost import GhostNode, GhostSave, Ledger, Step
+from zraft.sim.checks.read_index import ReadIndexes
 from zraft.sim.checks.state_machine_safety import States
 from zraft.sim.checks.votes import Votes
 from zraft.types import Index, Member
@@ -33,6 +34,7 @@ class Checks:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self._votes = Votes()
+        self._reads = ReadIndexes()
         self._states = States()
         self._orders: dict[Member, EffectsOrder] = {}
         self.steps = 0
@@ -49,6 +51,7 @@ class Checks:
         node.commit_index = replica.commit_index
         node.term, node.voted_for = replica.current_term, replica.voted_for
         self._orders.setdefault(replica.me, EffectsOrder()).restart()
+        self._reads.restart(replica.me)
 
     def stopped(self, member: Member) -> None:
         """Its life is over; its disk stays."""
@@ -65,6 +68,7 @@ class Checks:
         if type(event) is Saved:
             node.saved(event.number, self.ledger)
         step = Step(self.ledger, node, replica, event, out)
+        self._reads.check_asked(step)
         leader_append_only.check(step)
         monotonic.check(step)
         if out.save:
@@ -81,6 +85,8 @@ class Checks:
             state_machine_safety.check(step)
         if node.is_leader or out.role_change is not None:
             progress.check(step)
+        if out.reads_ready:
+            self._reads.check_ready(step)
         if out.send_now or out.send_after_save:
             wire_messages.check(step)
             votes.check_grants(step)

@@ -1,0 +1,59 @@
+"""Whole runs: every profile, replay, and what a report says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.mutants.mutation import Change, Mutant, put_back
+from zraft.errors import UsageError
+from zraft.sim.chance import Chance
+from zraft.sim.profiles import PROFILES, draw_rates, profile_named
+from zraft.sim.run import run_seed
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_every_property_holds(profile: str) -> None:
+    """A few seeds of each profile; many more run in the simulation of the whole check."""
+    for seed in range(1, 5):
+        report = run_seed(seed, profile)
+        assert not report.failure, f"{report.failure}\nreplay it: {report.command}"
+        assert report.counters.answered > 0
+
+
+def test_a_seed_replays_bit_for_bit_with_and_without_its_trace() -> None:
+    """Twice in one process; keeping the lines changes nothing."""
+    first, second = run_seed(3), run_seed(3, keep_trace=True)
+    assert first.digest == second.digest
+    assert first.counters == second.counters
+    assert (first.trace, second.trace[0][9:]) == ([], "n0:1     starts")
+    assert run_seed(4).digest != first.digest
+
+
+def test_a_failing_run_names_the_property_and_the_command_that_replays_it() -> None:
+    """Also where the product raises what nobody expected."""
+    wrong = Change("zraft.core.replication:advance_commit", "saves.durable_index", "log.last_index")
+    with put_back(Mutant("", "", (wrong,))):
+        report = run_seed(1)
+    assert report.failure.startswith("commit validity: ")
+    assert report.command == "zraft sim --seed 1 --profile default"
+    broken = Change("zraft.core.replication:advance_commit", "if replica.membership is None:", "if no_such_name:")
+    with put_back(Mutant("", "", (broken,))):
+        assert run_seed(1).failure == "NameError: name 'no_such_name' is not defined"
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
+    """By name."""
+    with pytest.raises(UsageError, match="no profile 'x'; there are calm, crashes, default"):
+        run_seed(1, "x")
+
+
+def test_a_seed_takes_some_faults_and_never_those_that_its_profile_forbids() -> None:
+    """Swarm: about half of them, each at a rate of its range."""
+    calm = profile_named("calm")
+    drawn = [draw_rates(PROFILES["default"], Chance(seed)) for seed in range(100)]
+    assert 20 < sum(rates.crash > 0 for rates in drawn) < 80
+    low, high = PROFILES["default"].crash
+    assert all(low <= rates.crash <= high for rates in drawn if rates.crash)
+    assert all(rates.restart for rates in drawn)
+    assert all(draw_rates(calm, Chance(seed)).crash == 0 for seed in range(20))

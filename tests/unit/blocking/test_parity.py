@@ -1,0 +1,52 @@
+"""`zraft.blocking` offers what `zraft` offers: the same names, the same arguments, without `async`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import zraft
+from zraft import blocking
+from zraft.client import functions
+
+NOT_YET = frozenset({"start_session", "ensure"})
+"""Functions that a blocking form is not made of yet."""
+NAMES_OF_ASYNC = {"aclose": "close", "stop": "stop"}
+
+
+def public(kind: type) -> dict[str, Any]:
+    return {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_") and name not in NOT_YET}
+
+
+def arguments(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    found = inspect.signature(function).parameters.values()
+    return [(one.name, one.kind, one.default) for one in found]
+
+
+@pytest.mark.parametrize("name", ["Client", "LightSession", "Node"])
+def test_every_public_method_is_there_with_the_same_arguments(name: str) -> None:
+    """So that the documentation of one is that of the other."""
+    asynchronous, plain = getattr(zraft, name), getattr(blocking, name)
+    assert asynchronous.__init__ is not plain.__init__
+    for method, its in public(asynchronous).items():
+        ours = getattr(plain, NAMES_OF_ASYNC.get(method, method))
+        assert not inspect.iscoroutinefunction(ours), method
+        if callable(its):
+            assert arguments(ours) == arguments(its), method
+
+
+def test_every_function_is_there_with_the_same_arguments() -> None:
+    """Those of the package that talk to nodes."""
+    names = [
+        name
+        for name, value in vars(functions).items()
+        if inspect.isfunction(value) and value.__module__ == functions.__name__ and name not in NOT_YET
+    ]
+    for name in names:
+        if name not in ("default_client",) and not name.startswith("_"):
+            assert arguments(getattr(blocking, name)) == arguments(getattr(functions, name)), name
+            assert name in blocking.__all__, name
+    assert len(names) > 8

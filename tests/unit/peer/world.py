@@ -1,0 +1,286 @@
+"""A few hosts over disks in memory, wired together, with a clock that moves only when told.
+
+Nothing happens by itself: `turn` ends a host's turn, `sync` performs its disk jobs, `deliver` carries messages,
+`settle` does all of it until nothing is left to do, and `advance` lets time pass. Every answer is kept with its asker,
+who complains about a second one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tests.unit.storage.fake_disk import FakeDisk
+from zraft.core.messages import Message
+from zraft.core.recovered import RaftSettings
+from zraft.errors import CreateError, RequestError
+from zraft.machine.backend import Backend
+from zraft.machine.registry import Backends
+from zraft.peer.duties import Duties, Note
+from zraft.peer.host import Host, HostSettings
+from zraft.peer.peer import Peer
+from zraft.storage.store import StoreSettings
+from zraft.types import GroupId, Member, PeerId
+from zraft.wire.failures import Failed, failed_to_error
+from zraft.wire.frames import array_of
+from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.requests import Bootstrap, Query, Reply, Request, Result, Started, StartPeer, Write
+from zraft.wire.values import decode_value, encode_value
+
+GROUP = GroupId(b"group of a test!")
+ELECTION_MS = 500
+NAMES = ("n1:1", "n2:1", "n3:1")
+
+
+def raft_settings(**changes: Any) -> RaftSettings:
+    """Those of a node, with `changes`."""
+    return RaftSettings(**{"election_timeout_ms": ELECTION_MS, "heartbeat_ms": 100, **changes})
+
+
+def host_settings(**changes: Any) -> HostSettings:
+    """Settings of a host; arguments of the protocol's go there."""
+    own = {name: changes.pop(name) for name in ("max_command_bytes", "max_result_bytes") if name in changes}
+    store = StoreSettings(segment_bytes=changes.pop("segment_bytes", 1 << 16))
+    return HostSettings(raft=raft_settings(**changes), store=store, **own)
+
+
+class Asker:
+    """A client: its questions by number, and exactly one answer to each."""
+
+    def __init__(self, name: str = "client") -> None:
+        self.name = name
+        self.last = 0
+        self.replies: dict[int, Reply] = {}
+
+    def next(self) -> int:
+        self.last += 1
+        return self.last
+
+    def take(self, reply: Reply) -> None:
+        assert 0 < reply.id <= self.last, f"{self.name} never asked {reply}"
+        assert reply.id not in self.replies, f"{self.name} is answered twice: {self.replies[reply.id]}, {reply}"
+        self.replies[reply.id] = reply
+
+    def reply(self, number: int) -> Reply:
+        assert number in self.replies, f"{self.name} waits for {number}; answered are {self.replies}"
+        return self.replies[number]
+
+    def result(self, number: int) -> Any:
+        """The value of a Result; raises the error of a Failed."""
+        reply = self.reply(number)
+        if isinstance(reply, Failed):
+            raise failed_to_error(reply)
+        assert isinstance(reply, Result), reply
+        return decode_value(reply.value)
+
+    def error(self, number: int) -> RequestError | CreateError:
+        """The error of a Failed."""
+        reply = self.reply(number)
+        assert isinstance(reply, Failed), reply
+        return failed_to_error(reply)
+
+    def executed(self, number: int) -> str:
+        error = self.error(number)
+        assert isinstance(error, RequestError)
+        return error.executed
+
+
+class Node:
+    """One host, its disk, and what its turns brought. `host` is None while it is down."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.name, self.world = name, world
+        self.disk = FakeDisk()
+        self.host: Host | None = None
+        self.is_stalled = False
+        """Disk jobs are not performed."""
+        self.lives = 0
+        self.notes: list[Note] = []
+        self.duties = Duties()
+        """Of the last turn."""
+        self.altered: list[str] = []
+
+    @property
+    def it(self) -> Host:
+        assert self.host is not None, f"{self.name} is down"
+        return self.host
+
+    def peer(self, name: str = "p") -> Peer:
+        return self.it.peers[name]
+
+    def start(self) -> None:
+        """Open what the disk has."""
+        self.lives += 1
+        world = self.world
+        seed = 1000 * self.lives + sum(self.name.encode())
+        self.host = Host(self.name, self.disk, world.backends, world.settings, seed=seed, now=world.now)
+
+    def crash(self, mode: str = "lose") -> None:
+        """The process and what was not synced are gone ("lose"), or only the process ("killed")."""
+        self.disk = self.disk.after_crash(mode)
+        self.host = None
+        self.is_stalled = False
+
+    def sync(self, jobs: int = 1 << 30) -> int:
+        """Performs so many disk jobs; how many there were."""
+        done = 0
+        while self.host is not None and self.disk.jobs and done < jobs:
+            self.host.completed(self.world.now, self.disk.run())
+            done += 1
+        return done
+
+    def turn(self) -> Duties:
+        """Ends the turn; messages go on the wire, answers to their askers."""
+        world = self.world
+        self.duties = duties = self.it.turn(world.now, 1_700_000_000_000 + world.now)
+        for group, message in duties.messages:
+            world.wire.append((self.name, group, message))
+        for client, reply in duties.replies:
+            client.take(reply)
+        self.notes += duties.notes
+        self.altered += duties.altered
+        return duties
+
+
+class World:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...] = NAMES,
+        settings: HostSettings | None = None,
+        backends: Mapping[str, type[Backend]] | None = None,
+    ) -> None:
+        self.now = 10_000
+        self.settings = settings or host_settings()
+        self.backends = Backends(backends)
+        self.wire: deque[tuple[str, GroupId, Message]] = deque()
+        self.drops: Callable[[str, Message], bool] = lambda source, message: False
+        """What the network loses."""
+        self.lost: list[Message] = []
+        self.asker = Asker()
+        self.nodes = {name: Node(name, self) for name in names}
+        for node in self.nodes.values():
+            node.start()
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    # -- time and progress
+
+    def deliver(self) -> int:
+        """Carries what is on the wire; how much that was."""
+        carried = len(self.wire)
+        for _ in range(carried):
+            source, group, message = self.wire.popleft()
+            node = self.nodes.get(message.to.peer.node)
+            if self.drops(source, message) or node is None or node.host is None:
+                self.lost.append(message)
+                continue
+            payload = array_of([encode_message(group, message)])
+            for found, decoded in decode_messages(payload, sender_node=source, own_node=node.name):
+                node.host.receive(self.now, found, decoded)
+        return carried
+
+    def settle(self) -> None:
+        """Until nothing is left to do at this moment. Bounded, so that a busy loop is a failure."""
+        for _ in range(2000):
+            busy = self.deliver()
+            for node in self.nodes.values():
+                if node.host is None:
+                    continue
+                if not node.is_stalled:
+                    busy += node.sync()
+                busy += node.turn().has_more
+            if not busy and not self.wire and not any(n.disk.jobs and not n.is_stalled for n in self.up()):
+                return
+        raise AssertionError("busy for ever")
+
+    def up(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.host is not None]
+
+    def advance(self, milliseconds: int) -> None:
+        """Lets time pass, from deadline to deadline."""
+        end = self.now + milliseconds
+        self.settle()
+        while self.now < end:
+            wakes = [node.duties.wake_at_ms for node in self.up()]
+            self.now = min([end, *(max(wake, self.now + 1) for wake in wakes if wake is not None)])
+            self.settle()
+
+    def until(self, condition: Callable[[], bool], milliseconds: int = 20_000) -> None:
+        """Lets time pass until the condition holds."""
+        end = self.now + milliseconds
+        self.settle()
+        while not condition():
+            assert self.now < end, "it does not come true"
+            self.advance(10)
+
+    def cut(self, *names: str) -> None:
+        """Nothing gets to these nodes or from them."""
+        self.drops = lambda source, message: source in names or message.to.peer.node in names
+
+    def heal(self) -> None:
+        """The network carries everything again."""
+        self.drops = lambda source, message: False
+
+    # -- requests
+
+    def ask(self, node: str, make: Callable[[int], Request], asker: Asker | None = None) -> int:
+        """Leaves a request with a node; its number."""
+        who = asker or self.asker
+        number = who.next()
+        self.nodes[node].it.request(self.now, who, make(number))
+        return number
+
+    def write(self, node: str, command: Any, *, peer: str = "p", asker: Asker | None = None) -> int:
+        return self.ask(node, lambda number: Write(number, peer, msgspec.Raw(encode_value(command))), asker)
+
+    def query(self, node: str, query: Any, *, peer: str = "p", asker: Asker | None = None) -> int:
+        return self.ask(node, lambda number: Query(number, peer, msgspec.Raw(encode_value(query))), asker)
+
+    def query_local(self, node: str, query: Any, min_index: int = 0, *, asker: Asker | None = None) -> int:
+        return self.ask(
+            node, lambda number: Query(number, "p", msgspec.Raw(encode_value(query)), True, min_index), asker
+        )
+
+    # -- groups
+
+    def start_peer(self, node: str, name: str = "p", backend: str = "dict", group: GroupId = GROUP) -> Member:
+        """A blank replica, born durable."""
+        number = self.ask(node, lambda number: StartPeer(number, name, group, backend))
+        self.settle()
+        reply = self.asker.reply(number)
+        assert isinstance(reply, Started), reply
+        return reply.member
+
+    def found(self, name: str = "p", backend: str = "dict", group: GroupId = GROUP) -> str:
+        """A group on all nodes, the first its leader."""
+        members = [self.start_peer(node, name, backend, group) for node in self.nodes]
+        first = next(iter(self.nodes))
+        number = self.ask(first, lambda number: Bootstrap(number, name, members))
+        self.settle()
+        self.asker.result(number)
+        self.until(lambda: self.leader(name) is not None)
+        return self.lead(name)
+
+    def leader(self, name: str = "p") -> str | None:
+        """Whom a majority of the running replicas follows."""
+        leading = [node for node in self.up() if name in node.it.peers and node.peer(name).is_leader]
+        ready = [n for n in leading if n.peer(name).raft.commit_index >= n.peer(name).raft.log.last_index]
+        return max(ready, key=lambda n: n.peer(name).raft.current_term).name if ready else None
+
+    def lead(self, name: str = "p") -> str:
+        leader = self.leader(name)
+        assert leader is not None, "nobody leads"
+        return leader
+
+    def followers(self, name: str = "p") -> list[str]:
+        return [node for node in self.nodes if node != self.lead(name)]
+
+
+def peer_id(node: str, name: str = "p") -> PeerId:
+    return PeerId(name, node)
