@@ -82,6 +82,8 @@ from zraft.machine.backend import (
 from zraft.types import NOT_FOUND, PeerId
 
 if TYPE_CHECKING:
+    from zraft import blocking as blocking
+    from zraft import testing as testing
     from zraft.node.node import Node
 
 __all__ = [
@@ -162,9 +164,17 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`Node`, when it is first asked for: a program that is only a client need not load the server."""
+    """What is loaded when it is first asked for: a program that is only a client need not load the server."""
     if name == "Node":
         from zraft.node.node import Node
 
         return Node
+    if name == "blocking":
+        import zraft.blocking as blocking
+
+        return blocking
+    if name == "testing":
+        import zraft.testing as testing
+
+        return testing
     raise AttributeError(f"module 'zraft' has no attribute {name!r}")

@@ -196,6 +196,54 @@ def test_leader_outside_the_configuration_leads_until_it_is_committed() -> None:
     assert cluster.leaders() == ["b"]
 
 
+def test_server_whose_own_log_removes_it_still_campaigns() -> None:
+    """§4.2.2: a alone has the entry that removes it; b votes for nobody else, and has not got that entry."""
+    cluster = led_cluster("a b")
+    change(cluster, "a", "b")
+    cluster.deliver("a", "b")
+    cluster.save("b")
+    cluster.save("a")
+    cluster.deliver("b", "a")
+    cluster.save("a")
+    assert (_voters(cluster, "a"), _voters(cluster, "b")) == (("b", ""), ("b", "ab"))
+    cluster.network.clear()
+    cluster.restart("a")
+    cluster.run(4000)
+    assert cluster.leaders() == ["b"]
+    assert (_voters(cluster, "b"), cluster.role("a")) == (("b", ""), RoleName.LEARNER)
+
+
+def test_change_that_would_cost_the_majority_is_refused() -> None:
+    """A set of which a majority is silent could not decide anything any more (BM-048)."""
+    cluster = led_cluster("a b c d e")
+    cluster.crash("d")
+    cluster.crash("e")
+    cluster.run(1000)
+    assert [each.why for each in change(cluster, "a", "a d e").refused] == [Refusal.NO_MAJORITY]
+    assert change(cluster, "a", "a b d").refused == []
+    cluster.run(200)
+    assert _voters(cluster, "a") == ("abd", "")
+
+
+def test_learner_that_has_fallen_silent_gets_no_vote() -> None:
+    """§4.2.1: it had caught up, the other one takes long, and then it is gone: the change waits, then is given up."""
+    cluster = led_cluster()
+    for name in "de":
+        cluster.add(name)
+    cluster.isolate("e")
+    change(cluster, "a", "a b c d e")
+    cluster.run(300)
+    cluster.crash("d")
+    cluster.run(600)
+    cluster.heal()
+    cluster.run(1500)
+    assert _voters(cluster, "a") == ("abc", "")
+    cluster.run(6000)
+    assert cluster["a"].membership == cluster["b"].membership
+    assert _voters(cluster, "a") == ("abc", "")
+    assert cluster.terms("a")[-1] == 2
+
+
 def test_removed_server_disturbs_nobody() -> None:
     """§4.2.3: whoever hears a leader ignores requests for votes; the term stays (BM-042)."""
     cluster = led_cluster()

@@ -71,6 +71,7 @@ class Disk:
         at_mark = [batch for batch in self.batches if batch.last == mark.index]
         if (batches and batches[0].first != mark.index + 1) or (at_mark and at_mark[0].term != mark.term):
             batches = []
+        self.batches = batches
         return Recovered(
             hard_state=self.hard_state,
             mark=mark,

@@ -31,7 +31,9 @@ class Ghost:
         in_force = next((batch.first for batch in reversed(journal) if batch.kind == Kind.CONFIGURATION), None)
         if in_force is None:
             in_force = raft.snapshot.membership_index
-        assert raft.memberships.current_index == in_force, f"M4: {me} follows {raft.memberships.current_index}"
+        assert raft.memberships.current_index == in_force, (
+            f"M4: {me} follows {raft.memberships.current_index}, its log has {in_force}"
+        )
         applied = max(self.applied.get(me, 0), reset_to)
         if raft.commit_index > applied:
             for batch in journal:

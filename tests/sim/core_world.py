@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from zraft.core.entries import Batch, HardState, Kind, Membership
+from zraft.core.entries import Batch, HardState, Kind, Membership, SnapshotMark
 from zraft.core.events import (
     Bootstrap,
     ChangeMembership,
@@ -19,6 +19,9 @@ from zraft.core.events import (
     Read,
     Received,
     Saved,
+    SnapshotFailed,
+    SnapshotRestored,
+    SnapshotTaken,
     TimePassed,
     TransferLeadership,
 )
@@ -43,6 +46,7 @@ class Image:
     """What is durable."""
 
     hard_state: HardState = field(default_factory=HardState)
+    mark: SnapshotMark = field(default_factory=SnapshotMark)
     batches: list[Batch] = field(default_factory=list)
 
     def apply(self, out: Output) -> None:
@@ -50,11 +54,24 @@ class Image:
             self.hard_state = out.hard_state
         if out.truncate_from:
             self.batches = [batch for batch in self.batches if batch.first < out.truncate_from]
+        if out.reset_to is not None:
+            self.batches = []
         self.batches += out.append
 
+    def continue_mark(self) -> None:
+        """The log goes on after the snapshot, or is discarded where it does not lead to it."""
+        mark = self.mark
+        leads = any((batch.last, batch.term) == (mark.index, mark.term) for batch in self.batches)
+        follows = self.batches and self.batches[0].first == mark.index + 1
+        if mark.index and not leads and not follows:
+            self.batches = []
+        self.batches = [batch for batch in self.batches if batch.last > mark.index]
+
     def recovered(self) -> Recovered:
+        self.continue_mark()
         return Recovered(
             hard_state=self.hard_state,
+            mark=self.mark,
             lasts=[batch.last for batch in self.batches],
             terms=[batch.term for batch in self.batches],
             tail=self.batches[-3:],
@@ -63,7 +80,7 @@ class Image:
                 for batch in self.batches
                 if batch.kind == Kind.CONFIGURATION
             ],
-            time=self.batches[-1].time if self.batches else 0,
+            time=self.batches[-1].time if self.batches else self.mark.time,
         )
 
 
@@ -121,6 +138,12 @@ class CoreNode:
                 self._begin_save()
         self._send(self.hard_issued, out.send_now)
         self._send(self.issued, out.send_after_save)
+        if out.compact_to:
+            self.image.batches = [batch for batch in self.image.batches if batch.last > out.compact_to]
+        for offer in out.send_snapshot:
+            self._send(self.hard_issued, [offer])
+        if out.restore is not None:
+            self.world.scheduler.after(self.chance.below(100), self._restore, out.restore.mark, owner=self.owner)
         for load in out.load:
             self.world.scheduler.after(self.chance.below(20), self._load, load, owner=self.owner)
         self.world.note(self, out)
@@ -162,6 +185,28 @@ class CoreNode:
         if found and found[0].first != load.first:
             found = []
         self.step(Loaded(load.to, load.first, tuple(found)))
+
+    def _restore(self, mark: SnapshotMark) -> None:
+        if self.chance.below(4) == 0:
+            self.step(SnapshotFailed(mark))
+            return
+        if mark.index > self.image.mark.index:
+            self.image.mark = mark
+        self.step(SnapshotRestored(mark))
+
+    def take_snapshot(self) -> None:
+        """Of everything committed; some entries stay behind it for slow followers."""
+        if self.raft is None or self.raft.commit_index <= self.raft.snapshot.index or self.raft.replica.restoring:
+            return
+        raft, index = self.raft, self.raft.commit_index
+        term = raft.log.term_at(index)
+        durable = self.image.batches[-1].last if self.image.batches else self.image.mark.index
+        if term is None or durable < index:
+            return
+        membership_index, membership = raft.memberships.as_of(index)
+        mark = SnapshotMark(index, term, raft.time, membership_index, membership)
+        self.image.mark = mark
+        self.step(SnapshotTaken(mark, max(1, index + 1 - self.chance.below(30))))
 
     def _arm(self, wake_at_ms: Millis) -> None:
         true_ms = self.owner.clock.when(wake_at_ms)
@@ -227,7 +272,8 @@ class CoreWorld:
         first = self.nodes[self.founders[0].peer.node]
         for node in self.nodes.values():
             node.start()
-        first.step(Bootstrap(Membership((first.me,))))
+        first.step(Bootstrap(Membership(tuple(self.founders))))
+        self.scheduler.run_until(1000)
         chance = self.chance
         names = list(self.nodes)
         self.network.weather = Weather(
@@ -242,6 +288,7 @@ class CoreWorld:
         cut_rate = chance.choice([0, 3_000, 20_000])
         pause_rate = chance.choice([0, 2_000])
         change_rate = chance.choice([0, 5_000, 30_000])
+        snapshot_rate = chance.choice([0, 30_000, 200_000])
         while self.scheduler.now_ms < until_ms:
             self.scheduler.run_until(self.scheduler.now_ms + 10)
             self._client(chance, names)
@@ -257,6 +304,8 @@ class CoreWorld:
                 self.network.mend_all()
             if chance.happens(pause_rate):
                 node.owner.paused_until_ms = self.scheduler.now_ms + chance.between(50, 1000)
+            if chance.happens(snapshot_rate):
+                self.nodes[chance.choice(names)].take_snapshot()
             if chance.happens(change_rate):
                 self._churn(chance, names)
         self.network.mend_all()

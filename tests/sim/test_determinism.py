@@ -39,7 +39,8 @@ def test_the_hash_seed_of_the_interpreter_changes_nothing() -> None:
 def test_another_interpreter_gives_the_same_run(version: str) -> None:
     """A seed found by anybody replays everywhere. ZRAFT_PYTHON_3_12 and its like name interpreters elsewhere."""
     variable = f"ZRAFT_PYTHON_{version.replace('.', '_')}"
-    python = os.environ.get(variable) or shutil.which(f"python{version}")
+    own = sys.executable if sys.version.startswith(version) else None
+    python = os.environ.get(variable) or own or shutil.which(f"python{version}")
     if python is None:
         pytest.skip(f"no python{version} here; {variable} can name one")
     assert digests(python, "7") == digests(sys.executable, "8")

@@ -1,6 +1,6 @@
 """A closed loop of clients over light sessions: what `zraft bench` measures.
 
-Every client waits for one answer before it asks again, so the latency is that of a service under so many clients and not
+Every client waits for one answer before it asks again, so the latency is that of a service under so many clients, not
 of a queue in front of it. Values are counted, never compared: this measures, the tests check.
 """
 

@@ -22,6 +22,7 @@ from zraft.types import PeerId
 
 LOG: Final = logging.getLogger("zraft")
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _HELD_RECORDS: Final = 10_000
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a busy thread may keep the others waiting: a save took 6 ms beside one at Python's default of 5 ms."""
@@ -76,7 +77,7 @@ async def _serve(config: Config, peers: list[PeerId], log: _Log) -> None:
     await node.start()
     log.release()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, ended.set)
     print(f"zraft: node {node.address} of cluster {config.cluster} serves", flush=True)
     async with asyncio.TaskGroup() as tasks:
@@ -91,7 +92,10 @@ async def _serve(config: Config, peers: list[PeerId], log: _Log) -> None:
 
 
 async def _stop_when(ended: asyncio.Event, node: Node) -> None:
+    """Stops the node at the first signal; a second one ends the process at once."""
     await ended.wait()
+    for number in _SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
     LOG.info("node %s was told to stop", node.address)
     await node.stop()
 

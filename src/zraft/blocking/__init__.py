@@ -20,6 +20,7 @@ from __future__ import annotations
 from zraft.blocking.client import Client
 from zraft.blocking.functions import (
     create,
+    ensure,
     get_conf,
     light_session,
     query,
@@ -38,6 +39,7 @@ __all__ = [
     "LightSession",
     "Node",
     "create",
+    "ensure",
     "get_conf",
     "light_session",
     "query",

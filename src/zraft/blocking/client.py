@@ -121,6 +121,10 @@ class Client:
         """As `zraft.create`."""
         return self._run(self._client.create(peers, backend, timeout=timeout))
 
+    def ensure(self, peers: Iterable[PeerId | str], backend: str = "dict", *, timeout: Timeout = 30.0) -> list[PeerId]:
+        """As `zraft.ensure`."""
+        return self._run(self._client.ensure(peers, backend, timeout=timeout))
+
     def set_new_conf(
         self,
         peer: PeerId | str,

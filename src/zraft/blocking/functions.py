@@ -89,6 +89,13 @@ def create(
     return (client or _DEFAULT.get()).create(peers, backend, timeout=timeout)
 
 
+def ensure(
+    peers: Iterable[PeerId | str], backend: str = "dict", *, timeout: Timeout = 30.0, client: Client | None = None
+) -> list[PeerId]:
+    """As `zraft.ensure`."""
+    return (client or _DEFAULT.get()).ensure(peers, backend, timeout=timeout)
+
+
 def set_new_conf(
     peer: PeerId | str,
     new_peers: Iterable[PeerId | str],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ from zraft.config import Config
 from zraft.errors import UsageError
 from zraft.machine.backend import Backend
 from zraft.node import node as asynchronous
+from zraft.node.events import Feed, PeerEvent
 from zraft.types import PeerId
 from zraft.wire.requests import PeerStatus
 
@@ -115,3 +117,55 @@ class Node:
 
         loop = self._loop
         return loop.run(status()) if loop is not None else self._node.status(name)
+
+    def events(self) -> Iterator[PeerEvent]:
+        """As `zraft.Node.events`: an iterator that waits for the next event, and ends when the node has stopped."""
+
+        async def feed() -> Feed:
+            return self._node.events()
+
+        loop = self._running()
+        return self._each_of(loop, loop.run(feed()))
+
+    def _each_of(self, loop: LoopThread, feed: Feed) -> Iterator[PeerEvent]:
+        while True:
+            try:
+                event = loop.run(_next_of(feed))
+            except UsageError:
+                if self._is_over:
+                    return
+                raise
+            if event is None:
+                return
+            yield event
+
+    def wait_role(self, name: str, role: str, *, timeout: float | timedelta | None) -> None:
+        """As `zraft.Node.wait_role`."""
+        self._running().run(self._node.wait_role(name, role, timeout=timeout))
+
+    # -- one replica
+
+    def start_peer(self, name: str) -> None:
+        """As `zraft.Node.start_peer`."""
+        self._running().run(self._node.start_peer(name))
+
+    def stop_peer(self, name: str) -> None:
+        """As `zraft.Node.stop_peer`."""
+        self._running().run(self._node.stop_peer(name))
+
+    def remove_peer(self, name: str) -> None:
+        """As `zraft.Node.remove_peer`."""
+        self._running().run(self._node.remove_peer(name))
+
+    def _running(self) -> LoopThread:
+        loop = self._loop
+        if loop is None:
+            raise UsageError("the node does not run")
+        return loop
+
+
+async def _next_of(feed: Feed) -> PeerEvent | None:
+    """The next event; None: there will be none."""
+    async for event in feed:
+        return event
+    return None

@@ -62,6 +62,7 @@ class Connection:
         "_dial_error",
         "_failed",
         "_heard_at",
+        "_is_closed",
         "_link",
         "_loop",
         "_number",
@@ -88,6 +89,7 @@ class Connection:
         """The dialing that is under way; done when there is a link, or `_dial_error` says why not."""
         self._dial_error = ""
         self._heard_at = 0.0
+        self._is_closed = False
 
     @property
     def is_open(self) -> bool:
@@ -190,7 +192,10 @@ class Connection:
     # -- what the link tells
 
     def _opened(self, link: Link) -> None:
-        self._link = link
+        if self._is_closed:
+            link.abort("nobody waits for it any more")
+        else:
+            self._link = link
 
     def _received(self, _link: Link, _kind: int, payload: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -211,7 +216,11 @@ class Connection:
         self._failed(error)
 
     def close(self) -> None:
-        """End the connection; what waits ends as lost."""
+        """End the connection; what waits ends as lost. It is not made again."""
+        self._is_closed = True
+        if self._dial is not None and not self._dial.done():
+            self._dial_error = "the client was closed"
+            self._dial.set_result(None)
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._link is not None:

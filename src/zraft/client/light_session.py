@@ -70,7 +70,7 @@ class LightSession:
         "_connections",
         "_current",
         "_is_closed",
-        "_name",
+        "_peer",
         "_read_patience",
         "_retry_unknown",
         "_rotation",
@@ -105,8 +105,8 @@ class LightSession:
         self._rotation = self._ring([peers] if isinstance(peers, PeerId) else peers)
         self._current: Connection | None = None
         """Of the peer that is asked without further thought; None where thought is needed."""
-        self._name = ""
-        """That peer's name."""
+        self._peer = self._rotation.leader
+        """That peer."""
         self._connections: dict[str, Connection] = {}
         self._silent_since = 0.0
         """When the first of the requests was asked that timed out and since which nothing was heard."""
@@ -203,9 +203,9 @@ class LightSession:
         current, now = self._current, self._clock()
         if current is not None:
             limit = now + (seconds if seconds < patience else patience)
-            future = current.post(kind, self._name, data, limit)
+            peer = self._peer
+            future = current.post(kind, peer.name, data, limit)
             if future is not None:
-                peer = self._rotation.leader
                 landed = await future
                 if type(landed) is Result:
                     return landed
@@ -305,6 +305,7 @@ class LightSession:
                 now = self._clock()
                 if self._is_silent(connection, asked_at, now):
                     rotation.failed(peer, "no answer", now)
+                    self._current = None
                 raise timed_out(rotation, said(seconds), now) from None
 
     def _aim(self) -> tuple[PeerId, Connection | None]:
@@ -318,7 +319,7 @@ class LightSession:
         connection = self._connection(peer.node)
         if connection is not self._current:
             self._current, self._silent_since = connection, 0.0
-        self._name = peer.name
+        self._peer = peer
         return peer, connection
 
     def _learn(self, asked: _Asked, landed: Landed, seconds: float) -> tuple[RequestError, Blame]:

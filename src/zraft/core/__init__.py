@@ -36,6 +36,7 @@ Deviations from the thesis, each also in docs/thesis-map.md:
 *   §3.7: silence alone proves no loss, because an acknowledgement waits for a disk: a probe is repeated after two
     heartbeats that were answered, other messages after `request_timeout_ms`.
 *   §3.10: whom to hand over to may be left to the leader.
+*   §4.1: a change to a set of which a majority is silent is refused: it would be the last one.
 *   §4.2.1: how many rounds a learner needs is not limited; it is caught up when one round took at most an election
     timeout or it has the whole log, and given up when it makes no progress for `catch_up_ms` and fetches no snapshot.
 *   §4.2.2: a leader that removed itself, or whose disk stalls, tells the best follower to campaign at once.

@@ -78,7 +78,7 @@ def on_pre_vote_reply(replica: Replica, message: PreVoteReply) -> None:
     role = replica.role
     if type(role) is not PreCandidate or (message.granted and message.term != replica.current_term + 1):
         return
-    role.votes.setdefault(message.sender, message.granted)
+    _note(role.votes, message)
     _count_pre_votes(replica, role)
 
 
@@ -128,8 +128,13 @@ def on_request_vote_reply(replica: Replica, message: RequestVoteReply) -> None:
     """A vote of the current term (the term rule has dropped others, BM-005)."""
     role = replica.role
     if type(role) is Candidate:
-        role.votes.setdefault(message.sender, message.granted)
+        _note(role.votes, message)
         _count_votes(replica, role)
+
+
+def _note(votes: dict[Member, bool], reply: PreVoteReply | RequestVoteReply) -> None:
+    """A grant stays; a refusal may have answered an earlier request, so that a grant can still follow it."""
+    votes[reply.sender] = reply.granted or votes.get(reply.sender, False)
 
 
 def on_saved(replica: Replica) -> None:

@@ -52,17 +52,20 @@ def _admit_newer(replica: Replica, message: Message) -> bool:
 
 
 def _answer_older(replica: Replica, message: Message) -> None:
-    """Tell the sender of an old request that its term is over; nothing else changes."""
+    """Tell the sender of an old request that its term is over; nothing else changes.
+
+    By the time the reply arrives the sender may act in the newer term. So the reply says nothing that could be taken
+    for an answer in that: no round, no index, and no refusal where this replica voted for the sender.
+    """
     me, to, term = replica.me, message.sender, replica.current_term
     match message:
         case RequestVote():
-            replica.send_now(RequestVoteReply(me, to, term, False))
-        case AppendEntries():
-            replica.send_now(AppendReply(me, to, term, False, message.prev_index))
+            if replica.voted_for != to:
+                replica.send_now(RequestVoteReply(me, to, term, False))
+        case AppendEntries() | InstallSnapshot():
+            replica.send_now(AppendReply(me, to, term, False, 0))
         case Heartbeat():
-            replica.send_now(HeartbeatReply(me, to, term, 0))  # its rounds are of another term than the reply (BM-064)
-        case InstallSnapshot():
-            replica.send_now(AppendReply(me, to, term, False, message.mark.index))
+            replica.send_now(HeartbeatReply(me, to, term, 0))
         case ReadIndexRequest():
             replica.send_now(ReadIndexReply(me, to, term, message.read, 0))
         case _:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from zraft.transport.dialer import Dialer
-from zraft.transport.link import Link
 from zraft.types import Millis
 
 UNUSED_MS: Final[Millis] = 30_000
@@ -40,11 +39,6 @@ class Neighbours:
         dialer = self._dialers.get(node)
         if dialer is not None:
             dialer.nudge()
-
-    def link(self, node: str) -> Link | None:
-        """The open link to `node`."""
-        dialer = self._dialers.get(node)
-        return dialer.link if dialer is not None else None
 
     def keep(self, wanted: Collection[str], now: Millis) -> None:
         """Give up the dialers to all other nodes, unless they were used a moment ago."""

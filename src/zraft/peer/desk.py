@@ -12,7 +12,6 @@ nobody decided it in time (BM-062). Truncation here decides nothing: another ser
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import heappop, heappush
 from typing import Final, TypeAlias
 
@@ -98,13 +97,13 @@ class Desk:
         self._local: list[tuple[Index, int, Asked, Query]] = []
         """A heap: the index that it waits for, and a number by order of arrival."""
         self._admin: dict[int, tuple[Asked, Admin]] = {}
-        self._until_saved: deque[tuple[int, Asked, Index]] = deque()
+        self._until_saved: list[tuple[int, Asked, Index]] = []
 
     @property
     def is_empty(self) -> bool:
         """Nobody waits for an answer, unless it is one that may never come: a local query of a later state."""
         waits = (self.writes, self.queries, self._proposed, self._appended, self._reads, self._ready, self._admin)
-        return not (any(waits) or self._until_saved)
+        return not any((*waits, self._until_saved))
 
     # -- writes
 
@@ -254,9 +253,11 @@ class Desk:
 
     def saved(self, number: int) -> None:
         """Every save up to `number` is durable."""
-        while self._until_saved and self._until_saved[0][0] <= number:
-            _, (client, request), index = self._until_saved.popleft()
-            self._outbox.duties.replies.append((client, Result(request, index)))
+        if self._until_saved:
+            for after, (client, request), index in self._until_saved:
+                if after <= number:
+                    self._outbox.duties.replies.append((client, Result(request, index)))
+            self._until_saved = [item for item in self._until_saved if item[0] > number]
 
     # -- refusals and ends
 

@@ -108,9 +108,20 @@ class Host:
             if replica.fault is not None:
                 raise ReplicaFault(str(replica.fault))
             self.run(meta, recovered, self.make_machine(meta), now)
+            self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)
             self._down(FailedPeer(meta, str(fault), MembershipHistory(recovered), is_blank=is_new))
+
+    def _check_name(self, peer: Peer) -> None:
+        """A node that is started under another address is another node to all others: nobody counts its replicas."""
+        membership, me = peer.raft.membership, peer.raft.me
+        for member in membership.everyone() if membership is not None else ():
+            if member.incarnation == me.incarnation and member != me:
+                text = (
+                    f"its group knows it as {member.peer}, and this node is {self.node}: start the node under that name"
+                )
+                self.note(me.peer.name, text, is_alarm=True)
 
     def make_machine(self, meta: ReplicaMeta) -> ReplicatedMachine:
         """A fresh machine of the replica's backend. Raises ReplicaFault where there is none, or it cannot be made."""

@@ -233,8 +233,9 @@ class Peer:
             self.desk.fail(asked, PeerUnavailable(f"peer {self.id} has failed"))
 
     def answer_when_saved(self, asked: Asked, index: Index) -> None:
-        """It is done at `index` once everything issued so far is durable."""
-        self.desk.answer_when_saved(asked, self._issued, index)
+        """It is done at `index` once that entry is durable."""
+        is_durable = self.raft.saves.durable_index >= index
+        self.desk.answer_when_saved(asked, 0 if is_durable else self._issued, index)
         self.desk.saved(self._completed)
 
     @property

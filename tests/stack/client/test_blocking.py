@@ -89,6 +89,9 @@ def test_the_functions_use_one_client_of_the_process(cluster: BlockingCluster) -
     leader = blocking.get_conf(peers[0]).leader
     assert blocking.transfer_leadership(peers[0], leader) == leader
     assert blocking.create([f"third@{cluster.addresses[0]}"])
+    assert blocking.ensure([f"third@{cluster.addresses[0]}"], timeout=WAIT_S) == [
+        zraft.PeerId("third", cluster.addresses[0])
+    ]
     with pytest.raises(zraft.MembershipError):
         blocking.remove([f"third@{cluster.addresses[0]}"])
     assert blocking.set_new_conf(peers[0], peers, peers, timeout=WAIT_S) == peers
@@ -232,6 +235,24 @@ def test_a_blocking_node_says_what_stopped_it(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="the disk is gone"):
             ask()
     assert not [name for name in zraft_threads() if name.startswith("zraft node 127.0.0.1:0")]
+
+
+def test_a_blocking_node_tells_what_becomes_of_its_peers(tmp_path: Path) -> None:
+    """Its events, from the present on to the end; a peer is stopped, started and removed."""
+    node = blocking.Node(zraft.Config(listen="127.0.0.1:0", log_dir=tmp_path, snapshot_dir=tmp_path))
+    with pytest.raises(UsageError, match="does not run"):
+        node.wait_role("t", "leader", timeout=1)
+    with node, ThreadPoolExecutor(1) as pool:
+        roles = pool.submit(lambda events: [event.role for event in events], node.events())
+        blocking.create([f"t@{node.address}"])
+        node.wait_role("t", "leader", timeout=WAIT_S)
+        node.stop_peer("t")
+        node.start_peer("t")
+        node.wait_role("t", "leader", timeout=WAIT_S)
+        with pytest.raises(zraft.MembershipError):
+            node.remove_peer("t")
+        node.stop()
+        assert "leader" in roles.result(WAIT_S)
 
 
 def test_a_node_that_was_stopped_has_ended_well(tmp_path: Path) -> None:

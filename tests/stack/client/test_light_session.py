@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -402,6 +403,52 @@ def test_many_writes_fail_with_the_first_error_and_the_truth_about_all() -> None
             with pytest.raises(AllPeersFailed) as failed:
                 await session.write_many([1, 2])
             assert failed.value.executed == "no"
+
+    play(1, story)
+
+
+def test_more_than_a_connection_takes_at_once_is_sent_all_the_same() -> None:
+    """Part after part; what no frame could hold is refused, and what is before and after it is not."""
+
+    async def story(nodes: list[ScriptedNode]) -> None:
+        async with zraft.Client() as client, client.light_session(peers(nodes)) as session:
+            assert await session.write_many([b"x" * 1_000_000] * 40, timeout=30) == ["ok"] * 40
+            with pytest.raises(TooLarge) as caught:
+                await session.write_many([b"x" * 10_000_000])
+            assert caught.value.executed == "no"
+            with pytest.raises(TooLarge) as caught:
+                await session.write_many([b"x", b"x" * 10_000_000, b"x"])
+            assert caught.value.executed == "maybe"
+            assert len(nodes[0].asked) == 42
+            with pytest.raises(TooLarge):
+                await session.write(b"x" * 10_000_000)
+
+    play(1, story)
+
+
+def test_a_node_that_accepts_and_says_nothing_is_passed_over() -> None:
+    """A connection that is not made within the timeout: the write did not run, and the next one goes elsewhere."""
+
+    async def story(nodes: list[ScriptedNode]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            hanging = PeerId("t", f"127.0.0.1:{mute.getsockname()[1]}")
+            async with (
+                zraft.Client() as client,
+                client.light_session([hanging, *peers(nodes)], election_timeout=0.2) as session,
+            ):
+                with pytest.raises(RequestTimeout, match="no leader") as caught:
+                    await session.write("x", timeout=0.1)
+                assert caught.value.executed == "no"
+                with pytest.raises(RequestTimeout):
+                    await session.write("x", timeout=0.15)
+                assert await session.write("x") == "ok"
+            async with zraft.Client() as client:
+                session = await client.light_session([hanging])
+                async with asyncio.TaskGroup() as tasks:
+                    waiting = tasks.create_task(_error_of(session.write("x")))
+                    await asyncio.sleep(0.05)
+                    await session.close()
+                assert isinstance(waiting.result(), SessionClosed)
 
     play(1, story)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_a_cluster_survives_each_of_its_nodes(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with LocalCluster(3, folder=tmp_path) as cluster:
-            async with cluster.client.light_session(cluster.peers, election_timeout=0.1) as session:
+            async with cluster.client.light_session(cluster.peers, fail_timeout=0.1, election_timeout=0.1) as session:
                 addresses = cluster.addresses
                 for number in range(3):
                     await cluster.stop(number)
@@ -42,7 +43,8 @@ def test_groups_are_made_where_they_are_wanted() -> None:
     """None at first, then on some of the nodes, with a setting for all of them."""
 
     async def story() -> None:
-        async with LocalCluster(3, group=None, max_command_size=1000, client_secret="s") as cluster:
+        settings: dict[str, Any] = {"cluster_secret": "among nodes", "client_secret": "among clients"}
+        async with LocalCluster(3, group=None, max_command_size=1000, **settings) as cluster:
             assert cluster.peers == []
             with pytest.raises(UsageError):
                 await cluster.leader()

@@ -29,7 +29,7 @@ from zraft.errors import (
 from zraft.storage.disk import Operation, SyncFile, WriteAt
 from zraft.storage.replica import Save
 from zraft.types import NOT_FOUND, GroupId
-from zraft.wire.requests import Conf, GetConf, Query, Stat, Status, Write
+from zraft.wire.requests import Bootstrap, ChangeMembership, Conf, GetConf, Query, Stat, Status, Write
 
 ALONE = ("n1:1",)
 
@@ -591,7 +591,7 @@ def test_messages_for_nobody_here_change_nothing() -> None:
 
 
 def test_an_idle_node_marks_its_journal_once() -> None:
-    """A second after the last save the journal is told what is durable; then nothing happens for as long as you like."""
+    """A second after the last save the journal is told what is durable; then nothing happens, however long."""
     world = World(ALONE)
     world.found()
     world.settle()
@@ -639,7 +639,8 @@ def test_a_host_that_stops_answers_everybody_and_leaves_its_disk_settled() -> No
     local = world.query_local("n1:1", "k", 1 << 40)
     node.turn()
     assert node.it.has_unanswered
-    node.it.stop()
+    host = node.it
+    host.stop()
     late = world.write("n1:1", ("k", 2))
     made = world.ask("n1:1", lambda number: Stat(number, "p"))
     node.turn()
@@ -647,12 +648,12 @@ def test_a_host_that_stops_answers_everybody_and_leaves_its_disk_settled() -> No
     assert isinstance(world.asker.error(local), PeerUnavailable)
     assert isinstance(world.asker.error(late), PeerUnavailable)
     assert isinstance(world.asker.error(made), PeerUnavailable)
-    assert not node.it.is_settled
+    assert [host.is_settled] == [False]
     assert node.altered[-1:] != ["removed"]
-    while not node.it.is_settled:
+    while not host.is_settled:
         assert node.sync(1), "nothing under way, and not settled"
         node.turn()
-    node.disk = node.disk.after_crash("lose")
+    node.crash("lose")
     node.start()
     world.until(lambda: world.leader() is not None)
     assert read(world, "n1:1", "k") == 1, "it was durable when the host was settled"
@@ -716,8 +717,6 @@ def test_two_replicas_of_one_node_talk_without_a_network() -> None:
     """A group may have two peers on one node; their messages do not travel."""
     world = World(ALONE)
     members = [world.start_peer("n1:1", name) for name in ("a", "b")]
-    from zraft.wire.requests import Bootstrap
-
     number = world.ask("n1:1", lambda number: Bootstrap(number, "a", members))
     world.settle()
     world.asker.result(number)
@@ -765,8 +764,6 @@ def test_a_change_under_way_is_not_told_as_stable() -> None:
     leader = world.found()
     follower = world.followers()[0]
     newcomer = world.start_peer(follower, "q")
-    from zraft.wire.requests import ChangeMembership
-
     old = sorted(peer_id(node) for node in world.nodes)
     members = list(world[leader].peer().raft.membership.voters)  # type: ignore[union-attr]  # it has one
     world.drops = lambda source, message: message.to.peer.name == "q"

@@ -268,15 +268,17 @@ class World:
         return self.lead(name)
 
     def leader(self, name: str = "p") -> str | None:
-        """Whom a majority of the running replicas follows."""
+        """Who leads in the latest term and has committed all that it has; None: nobody has come so far."""
         leading = [node for node in self.up() if name in node.it.peers and node.peer(name).is_leader]
-        ready = [n for n in leading if n.peer(name).raft.commit_index >= n.peer(name).raft.log.last_index]
-        return max(ready, key=lambda n: n.peer(name).raft.current_term).name if ready else None
+        newest = max(leading, key=lambda node: node.peer(name).raft.current_term, default=None)
+        if newest is None or newest.peer(name).raft.commit_index < newest.peer(name).raft.log.last_index:
+            return None
+        return newest.name
 
     def lead(self, name: str = "p") -> str:
-        leader = self.leader(name)
-        assert leader is not None, "nobody leads"
-        return leader
+        leading = [node for node in self.up() if name in node.it.peers and node.peer(name).is_leader]
+        assert leading, "nobody leads"
+        return max(leading, key=lambda node: node.peer(name).raft.current_term).name
 
     def followers(self, name: str = "p") -> list[str]:
         return [node for node in self.nodes if node != self.lead(name)]

@@ -39,7 +39,8 @@ def check_recovered(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
         raise Violation("durability D3", f"{node.me} comes back with {found}, durable was {state}")
     trail = _trail(ledger, node, recovered)
     durable = node.disk.end
-    if durable.last and not _holds(trail, durable) and not _was_truncated(node, durable.last):
+    is_kept = _holds(trail, durable) or _was_truncated(node, durable.last) or _was_replaced(node, trail, recovered.mark)
+    if durable.last and not is_kept:
         raise Violation("durability D1", f"{node.me} comes back with {trail.end}, durable was {durable}")
     if trail.end.last and found.term < trail.end.term:
         raise Violation("durability D3", f"{node.me} comes back in term {found.term} with {trail.end}")
@@ -69,3 +70,11 @@ def _holds(trail: Trail, mark: Mark) -> bool:
 def _was_truncated(node: GhostNode, index: Index) -> bool:
     """A save that was under way truncated or reset it: either state of the disk is right."""
     return any((save.truncate_from and save.truncate_from <= index) or save.reset_to is not None for save in node.saves)
+
+
+def _was_replaced(node: GhostNode, trail: Trail, mark: SnapshotMark) -> bool:
+    """A snapshot that the log does not lead to takes the place of all of it (§5.1)."""
+    if not mark.index:
+        return False
+    mine, theirs = node.disk.at(mark.index), trail.at(mark.index)
+    return mine is None or theirs is None or mine.digest != theirs.digest
