@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from typing import Final
 
 import click
 import msgspec
@@ -12,6 +14,8 @@ from zraft.app.loops import loop_factory
 from zraft.app.options import json_option, peers_option, reach_options, with_client
 from zraft.client.client import Client
 from zraft.types import PeerId
+
+_CLEAR: Final = "\r\x1b[K"
 
 
 @click.command()
@@ -36,14 +40,26 @@ def bench(
 ) -> int:
     """Measure the group: every client asks, waits for the answer, and asks again.
 
-    Writes go to 10,000 keys named key-00000000 and so on; queries are linearizable.
+    Writes go to 10,000 keys named key-00000000 and so on, in a group of the backend "dict"; queries are linearizable.
+    Exit status 1 where a request failed.
     """
-    count = min(clients, connections or 100)
+    count, asked = min(clients, connections or 100), total or max(2000, 100 * clients)
+
+    progress = _Progress(asked) if sys.stderr.isatty() else None
 
     async def measure(client: Client) -> int:
         result = await run_load(
-            client, peers, op, clients=clients, connections=count, size=size, total=total or max(2000, 100 * clients)
+            client,
+            peers,
+            op,
+            clients=clients,
+            connections=count,
+            size=size,
+            total=asked,
+            tell=progress.tell if progress is not None else None,
         )
+        if progress is not None:
+            progress.clear()
         if as_json:
             click.echo(msgspec.json.encode(result).decode())
         else:
@@ -51,7 +67,25 @@ def bench(
                 f"{op}: {result.per_second:.0f}/s, p50 {result.p50_ms:.2f} ms, p99 {result.p99_ms:.2f} ms; "
                 f"{result.done} done, {result.failed} failed, {clients} clients on {count} connections"
             )
+        if result.failed:
+            print(f"zraft: {result.failed} of {asked} requests failed, the first: {result.problem}", file=sys.stderr)
         return 1 if result.failed else 0
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(with_client(measure, cluster))
+
+
+class _Progress:
+    """A line on a terminal that is written over and over, and gone at the end."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+
+    def tell(self, done: int, seconds: float) -> None:
+        """So many are done."""
+        text = f"{done:,} of {self._total:,} ({100 * done // self._total} %), {done / seconds:,.0f}/s"
+        print(f"{_CLEAR}{text}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """The line is gone."""
+        print(_CLEAR, end="", file=sys.stderr, flush=True)

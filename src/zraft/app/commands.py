@@ -26,6 +26,12 @@ def _membership(name: str) -> click.Command:
     }[name]
 
 
+def _dev(_name: str) -> click.Command:
+    from zraft.app.dev import dev
+
+    return dev
+
+
 def _server(_name: str) -> click.Command:
     from zraft.app.server import server
 
@@ -55,7 +61,8 @@ class _Row(NamedTuple):
 
 
 COMMANDS: Final[dict[str, dict[str, _Row]]] = {
-    "Run a node": {
+    "Run nodes": {
+        "dev": _Row("Run a local cluster, to try things with.", _dev),
         "server": _Row("Run one node in the foreground.", _server),
     },
     "Groups": {
@@ -96,15 +103,16 @@ class _Root(click.Group):
                 formatter.write_dl([(name, row.short) for name, row in section.items()], col_spacing=4)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("A first group, of one peer"):
+        with formatter.section("A first cluster, on this machine"):
             for line in _EXAMPLE:
                 formatter.write(f"{' ' * formatter.current_indent}{line}\n")
 
 
 _EXAMPLE: Final = (
-    "zraft server --listen 127.0.0.1:7101 --data-dir data/n1 &",
-    "zraft create a@127.0.0.1:7101",
-    "zraft put greeting hello --peers a@127.0.0.1:7101",
+    "zraft dev                         until Ctrl-C; then, in a second terminal, in the same folder:",
+    "zraft put greeting hello",
+    "zraft get greeting",
+    "zraft status",
 )
 
 
@@ -114,5 +122,6 @@ def root() -> None:
     """Replicated state machines by the Raft protocol: run nodes, make groups of peers, read and write.
 
     A node is a process, a peer is one replica on a node and is written name@host:port, and the peers that replicate one
-    log are a group. Commands that talk to a group take its peers from --peers or from the variable ZRAFT_PEERS.
+    log are a group. Commands that talk to a group take its peers from --peers, else from the variable ZRAFT_PEERS, else
+    from the zraft dev that runs in the same folder.
     """

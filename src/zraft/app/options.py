@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from zraft.app.devfile import running_peers
 from zraft.client.client import Client, peer_of
 from zraft.client.functions import SECRET_VARIABLE
 from zraft.errors import PeerUnavailable, RequestError
@@ -61,21 +62,28 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
 
 
 def peers_option(command: CommandT) -> CommandT:
-    """`--peers`, required; also from the environment."""
+    """`--peers`, required; also from the environment, or of the cluster that `zraft dev` runs in this folder."""
     return click.option(
         "--peers",
         type=PeersType(),
         envvar=PEERS_VARIABLE,
         callback=_named,
         metavar="PEER,...",
-        help=f"Peers of the group, as name@host:port with commas between them; by default those in {PEERS_VARIABLE}.",
+        help=f"Peers of the group, as name@host:port with commas between them; by default those in {PEERS_VARIABLE}, "
+        "or of the zraft dev that runs in this folder.",
     )(command)
 
 
 def _named(ctx: click.Context, _param: click.Parameter, value: list[PeerId] | None) -> list[PeerId]:
-    if not value:
-        raise click.UsageError(f"name peers of the group with --peers a@host:port,... or in {PEERS_VARIABLE}", ctx)
-    return value
+    if value:
+        return value
+    found, why_none = running_peers()
+    if not found:
+        ways = (
+            f"run zraft dev in this folder, or name the group's peers with --peers a@host:port,... or {PEERS_VARIABLE}"
+        )
+        raise click.UsageError(f"{why_none}; {ways}" if why_none else f"which group? {ways}", ctx)
+    return found
 
 
 def reach_options(command: CommandT) -> CommandT:

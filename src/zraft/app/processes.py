@@ -3,6 +3,8 @@
 A port is leased with a lock on a file in the folder for temporary files, for as long as this process lives, and lies
 below the range from which systems draw ports for outgoing connections: a node that is restarted finds its port free,
 and two runs at once never meet.
+
+A child's standard input is a pipe from this process: when this process ends, however it ends, the node stops cleanly.
 """
 
 from __future__ import annotations
@@ -32,17 +34,34 @@ class ServerFailed(ZraftError):
 
 
 class PortLease:
-    """One free port of the loopback interface, ours until `release` or the end of this process."""
+    """One free port of the loopback interface, ours until `release` or the end of this process.
 
-    def __init__(self) -> None:
-        for port in random.sample(_PORTS, 1000):
-            lock = _locked(Path(tempfile.gettempdir(), f"zraft-port-{port}.lock"))
+    Without `port` it is any; raises `ServerFailed` where that one, or every one, is taken.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        for one in random.sample(_PORTS, 1000) if port is None else (port,):
+            lock = lock_file(Path(tempfile.gettempdir(), f"zraft-port-{one}.lock"))
             if lock is not None:
-                if _is_free(port):
-                    self.port, self._lock = port, lock
+                if is_free(one):
+                    self.port, self._lock = one, lock
                     return
-                _unlock(lock)
-        raise ServerFailed("no free port was found")
+                unlock_file(lock)
+        raise ServerFailed("no free port was found" if port is None else f"port {port} is taken")
+
+    @classmethod
+    def in_a_row(cls, count: int) -> list[PortLease]:
+        """So many, each the successor of the one before."""
+        while True:
+            leases = [cls()]
+            try:
+                for _ in range(count - 1):
+                    leases.append(cls(leases[-1].port + 1))
+            except ServerFailed:
+                for lease in leases:
+                    lease.release()
+            else:
+                return leases
 
     @property
     def address(self) -> str:
@@ -51,10 +70,11 @@ class PortLease:
 
     def release(self) -> None:
         """The port is anybody's again."""
-        _unlock(self._lock)
+        unlock_file(self._lock)
 
 
-def _locked(path: Path) -> IO[bytes] | None:
+def lock_file(path: Path) -> IO[bytes] | None:
+    """The file, made if missing and locked until `unlock_file` or the end of this process; None: somebody has it."""
     try:
         file = path.open("ab")
     except OSError:  # another user's
@@ -69,12 +89,14 @@ def _locked(path: Path) -> IO[bytes] | None:
     return None
 
 
-def _unlock(file: IO[bytes]) -> None:
+def unlock_file(file: IO[bytes]) -> None:
+    """The file is gone."""
     Path(file.name).unlink(missing_ok=True)
     file.close()
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Nobody listens on this port of the loopback interface."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -117,10 +139,11 @@ class ServerProcess:
     def spawn(self) -> None:
         """Start the process without waiting for it."""
         command = [sys.executable, "-m", "zraft", "server", "--listen", self.address, "--data-dir", str(self.folder)]
+        command.append("--until-eof")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [*command, *self._options],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
@@ -144,7 +167,7 @@ class ServerProcess:
     def last_line(self) -> str:
         """The end of its log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return lines[-1] if lines else ""
+        return lines[-1].removeprefix("zraft: ") if lines else ""
 
     def wait_ended(self, timeout_s: float = _STOP_S) -> int:
         """Its exit status. Raises `ServerFailed`, and kills it, where it does not end."""
@@ -163,8 +186,13 @@ class ServerProcess:
         """End it cleanly (SIGTERM); its exit status."""
         if self._process is None:
             return 0
-        self._process.send_signal(signal.SIGTERM)
+        self.tell_to_stop()
         return self.wait_ended()
+
+    def tell_to_stop(self) -> None:
+        """SIGTERM, without waiting for the end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once (SIGKILL), as a power cut would, except that the system keeps what was written."""
@@ -175,6 +203,7 @@ class ServerProcess:
             self._forget(process)
 
     def _forget(self, process: subprocess.Popen[str]) -> None:
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._process = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from dataclasses import dataclass
 from logging.handlers import MemoryHandler
 from typing import Any, Final
 
@@ -16,13 +18,17 @@ from zraft.app.loops import loop_factory
 from zraft.app.options import PeersType
 from zraft.client.client import Client
 from zraft.config import Config
-from zraft.errors import ConfigError, UsageError, ZraftError
+from zraft.errors import ConfigError, ReplicaFault, UsageError, ZraftError
 from zraft.node.node import Node
 from zraft.types import PeerId
 
 LOG: Final = logging.getLogger("zraft")
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_WAY_BACK: Final = (
+    "look at it with zraft log verify; where its group lives, move the data folder away, start the node again, and "
+    "readmit the peer with zraft set-conf"
+)
 _HELD_RECORDS: Final = 10_000
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a busy thread may keep the others waiting: a save took 6 ms beside one at Python's default of 5 ms."""
@@ -40,6 +46,7 @@ SWITCH_INTERVAL_S: Final = 0.0005
     metavar="PEER,...",
     help="A group that is to exist: it is made once all its nodes run. Give every one of them the same.",
 )
+@click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends, as with its parent.")
 def server(
     path: str | None,
     listen: str | None,
@@ -47,6 +54,7 @@ def server(
     data_dir: str | None,
     cluster: str | None,
     peers: list[PeerId] | None,
+    until_eof: bool,
 ) -> int:
     """Run one node in the foreground, until Ctrl-C or SIGTERM. It runs the peers that it finds in its data.
 
@@ -65,23 +73,29 @@ def server(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(config, peers or [], log))
+            runner.run(_serve(config, peers or [], log, until_eof=until_eof))
     except (OSError, UsageError) as error:
         raise ConfigError([str(error)]) from error
     return 0
 
 
-async def _serve(config: Config, peers: list[PeerId], log: _Log) -> None:
-    """Until a signal comes or the node stops by itself; raises what stopped it."""
+async def _serve(config: Config, peers: list[PeerId], log: _Log, *, until_eof: bool) -> None:
+    """Until a signal comes or the node stops by itself; raises what stopped it, or why no peer is left."""
     node = Node(config)
     await node.start()
     log.release()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in _SIGNALS:
         loop.add_signal_handler(number, ended.set)
+    if until_eof:
+        loop.add_reader(sys.stdin.fileno(), _end_at_eof, loop, ended)
+    left = _Left()
     print(f"zraft: node {node.address} of cluster {config.cluster} serves", flush=True)
     async with asyncio.TaskGroup() as tasks:
-        helping = [tasks.create_task(_stop_when(ended, node), name="wait for a signal")]
+        helping = [
+            tasks.create_task(_stop_when(ended, node), name="wait for a signal"),
+            tasks.create_task(_stop_without_peers(node, left), name="see that a peer is left"),
+        ]
         if peers:
             helping.append(tasks.create_task(_ensure(config, peers), name="ensure the group"))
         try:
@@ -89,6 +103,38 @@ async def _serve(config: Config, peers: list[PeerId], log: _Log) -> None:
         finally:
             for task in helping:
                 task.cancel()
+    if left.fault is not None:
+        raise left.fault
+
+
+def _end_at_eof(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        ended.set()
+
+
+@dataclass(slots=True)
+class _Left:
+    """Why the node was stopped, where that was because none of its peers runs any more."""
+
+    fault: ReplicaFault | None = None
+
+
+async def _stop_without_peers(node: Node, left: _Left) -> None:
+    """Stops the node once each of its peers has failed. One that has none yet goes on: groups may come."""
+    async for event in node.events():
+        if event.role != "failed":
+            continue
+        faults = [
+            (status.id, status.fault)
+            for status in (node.status(peer.name) for peer in node.peers())
+            if status.role == "failed"
+        ]
+        if faults and len(faults) == len(node.peers()):
+            told = "; ".join(f"{peer} has failed: {fault}" for peer, fault in faults)
+            left.fault = ReplicaFault(f"no peer of {node.address} is left running: {told}; {_WAY_BACK}")
+            await node.stop()
+            return
 
 
 async def _stop_when(ended: asyncio.Event, node: Node) -> None:

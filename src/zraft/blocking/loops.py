@@ -12,9 +12,9 @@ import concurrent.futures.thread  # noqa: F401 - see the end of this file
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
-from typing import Any, Final, Protocol, TypeVar
+from queue import SimpleQueue
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from zraft.app.loops import loop_factory
 from zraft.errors import UsageError
@@ -22,16 +22,47 @@ from zraft.errors import UsageError
 T = TypeVar("T")
 
 
+class _Call(Generic[T]):
+    """One coroutine on its way through the loop's thread.
+
+    The thread that waits does so on a queue, whose `get` is one step for the interpreter: Ctrl-C in the middle of a
+    condition's Python code could leave its lock taken, and the loop would stand for ever.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+        self._ended: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
+
+    def begin(self) -> None:
+        """In the loop: run it. Whatever becomes of it, whoever waits goes on."""
+        self._task = asyncio.get_running_loop().create_task(self._work)
+        self._task.add_done_callback(self._ended.put)
+
+    def wait(self) -> asyncio.Task[T]:
+        """In the other thread: the task, which is done."""
+        return self._ended.get()
+
+    def abandon(self) -> None:
+        """In the loop: nobody waits any more."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+
 class LoopThread:
     """A thread that runs an event loop from when it is made until `close`."""
 
     def __init__(self, name: str) -> None:
-        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        started: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event] | OSError] = SimpleQueue()
         self._guard = threading.Lock()
         self._is_closed = False
         self._thread = threading.Thread(target=_serve, args=(started,), name=name, daemon=True)
         self._thread.start()
-        self._loop, self._end = started.result()
+        found = started.get()
+        if isinstance(found, OSError):
+            raise found
+        self._loop, self._end = found
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns or raises, run in the loop.
@@ -39,25 +70,33 @@ class LoopThread:
         Raises `UsageError` in the loop's own thread, which would wait for itself, and where the loop is closed, also
         meanwhile. What interrupts the wait (Ctrl-C) cancels the work.
         """
+        call = _Call(work)
+        task: asyncio.Task[T] | None = None
         try:
-            waiting = self._submit(work)
+            self._submit(call.begin)
+            task = call.wait()
         except UsageError:
             work.close()
             raise
-        try:
-            return waiting.result()
-        except CancelledError:
-            raise UsageError("it was closed while this call waited") from None
         finally:
-            waiting.cancel()  # where it is done this does nothing
+            if task is None:
+                self._abandon(call.abandon)
+        if task.cancelled():
+            raise UsageError("it was closed while this call waited")
+        return task.result()
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+    def _submit(self, begin: Callable[[], None]) -> None:
         with self._guard:
             if threading.get_ident() == self._thread.ident:
                 raise UsageError("a blocking call in the thread of its own event loop: use zraft, which is async")
             if self._is_closed or not self._thread.is_alive():
                 raise UsageError("this is closed, or was made before a fork: make a new one")
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._loop.call_soon_threadsafe(begin)
+
+    def _abandon(self, abandon: Callable[[], None]) -> None:
+        with self._guard:
+            if not self._is_closed and self._thread.is_alive():
+                self._loop.call_soon_threadsafe(abandon)
 
     def close(self) -> None:
         """The loop and its thread have ended; what was running in it was cancelled. May be called twice."""
@@ -70,19 +109,20 @@ class LoopThread:
         self._thread.join()
 
 
-def _serve(started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+def _serve(started: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event] | OSError]) -> None:
     async def until_closed() -> None:
         end = asyncio.Event()
-        started.set_result((asyncio.get_running_loop(), end))
+        started.put((asyncio.get_running_loop(), end))
         await end.wait()
 
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(until_closed())
-    except OSError as error:
-        if started.done():
-            raise
-        started.set_exception(error)
+        runner = asyncio.Runner(loop_factory=loop_factory())
+        runner.get_loop()
+    except OSError as error:  # no descriptor is left
+        started.put(error)
+        return
+    with runner:
+        runner.run(until_closed())
 
 
 class SharedLoop:

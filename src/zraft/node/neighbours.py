@@ -34,6 +34,11 @@ class Neighbours:
             dialer.start()
         return dialer
 
+    def is_connected(self, node: str) -> bool:
+        """What is sent to `node` now has a way to get there."""
+        dialer = self._dialers.get(node)
+        return dialer is not None and dialer.link is not None
+
     def nudge(self, node: str) -> None:
         """The node was heard from: if it is to be dialed at all, then now."""
         dialer = self._dialers.get(node)

@@ -191,14 +191,16 @@ class Node:
             self._stopping = self._loop.create_task(self._stop(), name="zraft-stop")
 
     async def _stop(self) -> None:
-        """The only way down. What goes wrong here is the node's failure too."""
+        """The only way down. What goes wrong here is the node's failure too, and keeps nothing open."""
         try:
             if self._host is not None:
                 await self._wind_down(self._host)
+        except Exception as error:
+            self._begin_stop(error)
+        try:
             await self._release()
         except Exception as error:
-            LOG.critical("node %s did not stop as it should", self.address, exc_info=error)
-            self._failure = self._failure or error
+            self._begin_stop(error)
         finally:
             if self._closed is not None and not self._closed.done():
                 self._closed.set_result(None)
@@ -206,23 +208,23 @@ class Node:
     async def _wind_down(self, host: Host) -> None:
         """Nothing new is begun, leadership goes to others, and what was begun is answered. Bounded."""
         deadline = now_ms() + 2 * self.config.election_timeout_ms
-        if not await self._hand_over(host, deadline):
-            LOG.warning("node %s stops without having handed over leadership everywhere", self.address)
+        await self._hand_over(host, host.leading(), deadline)
         while self._host is not None and host.has_unanswered and await self._next_turn(deadline):
             continue
         if self._host is not None:
             host.stop()
             self._turn()  # the last answers leave before the connections are closed
 
-    async def _hand_over(self, host: Host, deadline: Millis, name: str = "") -> bool:
-        """Replica `name`, or every one, does not lead others any more. False where nobody took over in time."""
-        while host.leads_others(name):
-            if not host.is_handing_over(name):
-                host.hand_over(now_ms(), name)
-                self._schedule_turn()
-            if not host.is_handing_over(name) or not await self._next_turn(deadline):
-                return not host.leads_others(name)
-        return True
+    async def _hand_over(self, host: Host, names: list[str], deadline: Millis) -> None:
+        """Others lead the groups of these replicas, where somebody could take over in time."""
+        while names := host.hand_over(now_ms(), names):
+            self._schedule_turn()
+            others = [node for name in names for node in host.neighbours(name)]
+            if not any(map(self._neighbours.is_connected, others)) or not await self._next_turn(deadline):
+                break
+        still = [name for name in host.leading() if name in names]
+        if still:
+            LOG.warning("node %s: nobody took over from %s", self.address, ", ".join(still))
 
     async def _next_turn(self, deadline: Millis | None) -> bool:
         """A turn has ended since this was called. False: not by the deadline, or there will be none."""
@@ -331,7 +333,8 @@ class Node:
         """
         host = self._serving()
         if name not in host.stopped:
-            await self._hand_over(host, now_ms() + 2 * self.config.election_timeout_ms, name)
+            led = [name] if name in host.leading() else []
+            await self._hand_over(host, led, now_ms() + 2 * self.config.election_timeout_ms)
             self._serving().stop_peer(name)
             self._schedule_turn()
 
@@ -385,6 +388,10 @@ class Node:
             self._outlet.carry_out(duties, self._address)
             for name in duties.altered:
                 self._announcer.tell(host.view(name))
+                for node in host.neighbours(name):
+                    # A candidate's first words shall not be lost because nobody is connected yet.
+                    if node not in self._neighbours:
+                        self._neighbours.dial(node, now_ms())
         except Exception as error:
             self._begin_stop(error)
             return

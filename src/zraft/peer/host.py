@@ -334,35 +334,42 @@ class Host:
 
     # -- the end
 
-    def hand_over(self, now: Millis, name: str = "") -> None:
-        """Begin to hand over the leadership of replica `name`, or every one, that somebody else could take (§3.10)."""
-        for peer in self.peers.values():
-            if peer.is_leader and name in ("", peer.meta.name):
-                self._active[peer.meta.name] = peer
+    def leading(self) -> list[str]:
+        """The replicas here that lead groups with further voters."""
+        return [
+            name
+            for name, peer in self.peers.items()
+            if peer.is_leader and peer.raft.membership is not None and len(peer.raft.membership.voters) > 1
+        ]
+
+    def hand_over(self, now: Millis, names: list[str]) -> list[str]:
+        """Hand the leadership of these replicas to others (§3.10); the names of those that are not done with it.
+
+        To be called after every turn until it is empty: done is who knows another leader, is gone, or finds nobody who
+        answers. Until then its vote may be wanted.
+        """
+        waiting = []
+        for name in names:
+            peer = self.running(name)
+            if peer is None or (peer.raft.leader is not None and not peer.is_leader):
+                continue
+            if peer.is_leader and not _is_handing_over(peer):
+                self._active[name] = peer
                 peer.step(now, TransferLeadership(peer.desk.next_ref()))
-
-    def leads_others(self, name: str = "") -> bool:
-        """Replica `name`, or some replica here, leads a group that has further voters."""
-        return any(
-            peer.is_leader and peer.raft.membership is not None and len(peer.raft.membership.voters) > 1
-            for peer in self.peers.values()
-            if name in ("", peer.meta.name)
-        )
-
-    def is_handing_over(self, name: str = "") -> bool:
-        """Somebody was asked to take over from replica `name`, or from any."""
-        roles = (peer.raft.role for peer in self.peers.values() if name in ("", peer.meta.name))
-        return any(isinstance(role, Leader) and role.transfer is not None for role in roles)
+            if not peer.is_leader or _is_handing_over(peer):
+                waiting.append(name)
+        return waiting
 
     @property
     def has_unanswered(self) -> bool:
         """Somebody waits for an answer that will come."""
         return not self.admin.is_empty or any(not peer.desk.is_empty for peer in self.peers.values())
 
-    def neighbours(self) -> dict[str, None]:
-        """Every other node that a replica here may have to talk to."""
+    def neighbours(self, name: str = "") -> dict[str, None]:
+        """Every other node that replica `name`, or any one here, may have to talk to."""
         found: dict[str, None] = {}
-        for peer in self.peers.values():
+        only = self.peers.get(name)
+        for peer in self.peers.values() if not name else () if only is None else (only,):
             if peer.raft.membership is not None:
                 found |= dict.fromkeys(member.peer.node for member in peer.raft.membership.everyone())
         found.pop(self.node, None)
@@ -485,3 +492,8 @@ class Host:
             index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
         )
+
+
+def _is_handing_over(peer: Peer) -> bool:
+    role = peer.raft.role
+    return isinstance(role, Leader) and role.transfer is not None

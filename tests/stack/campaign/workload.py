@@ -1,8 +1,8 @@
 """Clients that write down what they saw: the raw material of a verdict.
 
-Every put has a value of its own. A few keys are in use at any moment, so that clients meet on them, and each is given up
-after some dozens of operations, so that a search over one key stays short. Moments are numbers that one process hands
-out in the order of its events: the clock of all clients.
+Every put has a value of its own. A few keys are in use at any moment, so that clients meet on them, and each is given
+up after some dozens of operations, so that a search over one key stays short. Moments are numbers that one process
+hands out in the order of its events: the clock of all clients.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
 
-from tests.stack.clusters import WAIT_S, wait_until
+from tests.stack.clusters import wait_until
 from zraft.client.client import Client
 from zraft.client.light_session import LightSession
 from zraft.client.views import Answered
@@ -24,9 +25,13 @@ from zraft.types import NOT_FOUND, Index, PeerId, Value
 KEYS_AT_ONCE: Final = 3
 OPERATIONS_A_KEY: Final = 60
 PATIENCE_S: Final = 3.0
-PAUSE_S: Final = 0.003
+PAUSE_S: Final = 0.004
 """Between the requests of one client: the machine is to be busy with faults, not with load."""
-_REFUSED_PAUSE_S: Final = 0.02
+REFUSED_PAUSE_S: Final = 0.02
+"""After a request that was not answered."""
+
+Ask: TypeAlias = Callable[[Input, Value], Awaitable[Answered]]
+"""Makes one request of the client library; raises what it raises."""
 
 
 class Recorder:
@@ -37,47 +42,34 @@ class Recorder:
         self.is_over = False
         self.acknowledged = 0
         """Writes."""
-        self.reads = 0
-        """Queries that were answered."""
+        self.direct_reads = 0
+        """Reads that were answered by the peer that was asked, without the client looking elsewhere."""
         self.highest: Index = 0
         """The newest index that any answer named."""
         self.leader: PeerId | None = None
-        """Who answered a plain client's write last."""
+        """Who acknowledged the last write whose client knows it."""
         self._moments = itertools.count(1)
-        self._asked = 0
-
-    @property
-    def keys(self) -> list[str]:
-        """Every key that was used."""
-        return list(dict.fromkeys(operation.key for operation in self.operations))
+        self._drawn = 0
 
     def draw_key(self, chance: random.Random) -> str:
         """One of those in use now."""
-        self._asked += 1
-        oldest = self._asked // OPERATIONS_A_KEY
-        return f"k{oldest + chance.randrange(KEYS_AT_ONCE)}"
+        self._drawn += 1
+        return f"k{self._drawn // OPERATIONS_A_KEY + chance.randrange(KEYS_AT_ONCE)}"
 
-    async def perform(
-        self, client: str, key: str, asked: Input, ask: Callable[[Value], Awaitable[Answered]]
-    ) -> RequestError | None:
-        """Asks, and keeps what came of it. The error is returned; only a broken promise is raised."""
-        match asked:
-            case Put(value):
-                request: Value = (key, value)
-            case Remove():
-                request = (key,)
-            case _:
-                request = key
+    async def perform(self, client: str, key: Hashable, asked: Input, ask: Ask) -> RequestError | None:
+        """Asks, and keeps what came of it. The error is returned, unless it says what cannot be."""
+        request: Value = (key,) if isinstance(asked, Remove) else key
+        if isinstance(asked, Put):
+            request = (key, asked.value)
         call = next(self._moments)
         try:
-            answer = await ask(request)
+            answer = await ask(asked, request)
         except RequestError as error:
             if error.executed == "yes":
                 raise
+            is_refused = error.executed == "no"
             self.operations.append(
-                Operation(
-                    client=client, key=key, call=call, returned=None, input=asked, is_refused=error.executed == "no"
-                )
+                Operation(client=client, key=key, call=call, returned=None, input=asked, is_refused=is_refused)
             )
             return error
         output = None if answer.result is NOT_FOUND else answer.result
@@ -93,12 +85,9 @@ class Recorder:
             )
         )
         self.highest = max(self.highest, answer.index)
-        if isinstance(asked, Get):
-            self.reads += 1
-        else:
+        if not isinstance(asked, Get):
             self.acknowledged += 1
-            if isinstance(answer.target, PeerId):
-                self.leader = answer.target
+            self.leader = answer.target.leader if isinstance(answer.target, LightSession) else answer.target
         return None
 
     async def wait_writes(self, count: int) -> None:
@@ -106,61 +95,73 @@ class Recorder:
         goal = self.acknowledged + count
         await wait_until(f"{count} writes", lambda: self.acknowledged >= goal)
 
-    async def wait_led(self, by: Callable[[PeerId | None], bool]) -> None:
-        """Returns once the newest write was acknowledged by such a peer."""
-        await wait_until("a leader of the wanted kind", lambda: by(self.leader))
+    async def wait_other_leader(self, lost: PeerId) -> PeerId:
+        """Another peer acknowledges writes; that peer."""
+        await wait_until(f"another than {lost} leads", lambda: self.leader is not None and self.leader != lost)
+        assert self.leader is not None
+        return self.leader
+
+
+async def _requests(recorder: Recorder, name: str, ask: Ask, *, writes: float = 0.6) -> None:
+    """One request after the other until the recorder is over; one write in six removes."""
+    chance = random.Random(name)
+    for number in itertools.count():
+        if recorder.is_over:
+            return
+        key = recorder.draw_key(chance)
+        asked: Input = Get()
+        if chance.random() < writes:
+            asked = Remove() if chance.randrange(6) == 0 else Put(f"{name}-{number}")
+        error = await recorder.perform(name, key, asked, ask)
+        await asyncio.sleep(PAUSE_S if error is None else REFUSED_PAUSE_S)
 
 
 async def plain_client(client: Client, peers: Sequence[PeerId], recorder: Recorder, name: str) -> None:
-    """Requests of one client, one after the other, each at the peer that answered the last one."""
+    """Each request goes to a peer that is asked in turn, which may send it on to the leader."""
     targets = itertools.cycle(peers)
-    target = next(targets)
 
-    async def write(command: Value) -> Answered:
-        return await client.write(target, command, timeout=PATIENCE_S)
+    async def ask(asked: Input, request: Value) -> Answered:
+        call = client.query if isinstance(asked, Get) else client.write
+        return await call(next(targets), request, timeout=PATIENCE_S)
 
-    async def query(key: Value) -> Answered:
-        return await client.query(target, key, timeout=PATIENCE_S)
-
-    async for error in _requests(recorder, name, write, query):
-        if error is not None:
-            target = next(targets)
-        elif recorder.leader is not None:
-            target = recorder.leader
+    await _requests(recorder, name, ask)
 
 
 async def light_client(client: Client, peers: Sequence[PeerId], recorder: Recorder, name: str) -> None:
-    """The same through a light session of its own."""
-    session = client.light_session(peers, fail_timeout=0.2, election_timeout=0.2)
+    """All through one light session, which looks for the leader itself."""
+    async with client.light_session(peers, fail_timeout=0.2, election_timeout=0.2) as session:
 
-    async def write(command: Value) -> Answered:
-        return await client.write(session, command, timeout=PATIENCE_S)
+        async def ask(asked: Input, request: Value) -> Answered:
+            call = client.query if isinstance(asked, Get) else client.write
+            return await call(session, request, timeout=PATIENCE_S)
 
-    async def query(key: Value) -> Answered:
-        return await client.query(session, key, timeout=PATIENCE_S)
-
-    async with session:
-        async for _ in _requests(recorder, name, write, query):
-            pass
+        await _requests(recorder, name, ask)
 
 
-async def direct_client(client: Client, recorder: Recorder, name: str, peer: Callable[[], PeerId]) -> None:
-    """Reads, and now and then a write, at the peer that `peer` says and at no other, whatever it answers."""
+async def direct_client(client: Client, whom: Callable[[], PeerId], recorder: Recorder, name: str) -> None:
+    """Asks the peer that `whom` names, and no other, whatever it answers: mostly reads of what others write."""
 
-    async def write(command: Value) -> Answered:
-        return await client.write(peer(), command, timeout=PATIENCE_S, redirect=False)
+    async def ask(asked: Input, request: Value) -> Answered:
+        call = client.query if isinstance(asked, Get) else client.write
+        answer = await call(whom(), request, timeout=PATIENCE_S, redirect=False)
+        recorder.direct_reads += isinstance(asked, Get)
+        return answer
 
-    async def query(key: Value) -> Answered:
-        return await client.query(peer(), key, timeout=PATIENCE_S, redirect=False)
-
-    async for _ in _requests(recorder, name, write, query, shares=(8, 1, 0)):
-        pass
-
-
-class _Requests:
-    """Endless until the recorder is over: what became of each request."""
+    await _requests(recorder, name, ask, writes=0.1)
 
 
-async def session_is_light(session: LightSession) -> PeerId:
-    """Who leads, in the eyes of the session."""
-    return session.leader
+@asynccontextmanager
+async def clients(
+    client: Client, peers: Sequence[PeerId], recorder: Recorder, *, whom: Callable[[], PeerId] | None = None
+) -> AsyncIterator[None]:
+    """Clients of every kind at work, until the end of the block. With `whom`, also some that ask only that peer."""
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(3):
+            tasks.create_task(plain_client(client, peers, recorder, f"plain{number}"))
+            tasks.create_task(light_client(client, peers, recorder, f"light{number}"))
+            if whom is not None:
+                tasks.create_task(direct_client(client, whom, recorder, f"direct{number}"))
+        try:
+            yield
+        finally:
+            recorder.is_over = True

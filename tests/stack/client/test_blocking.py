@@ -304,7 +304,7 @@ except KeyboardInterrupt:
 
 def start(program: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(folder / "data")],
+        [sys.executable, "-W", "error", "-c", program, str(folder / "data")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -36,7 +36,7 @@ def programs() -> list[tuple[str, str]]:
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Python with warnings as errors, bounded."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", *words],
+        [sys.executable, "-W", "error", *words],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if not name.startswith(("ZRAFT_", "PYTEST_"))},
         capture_output=True,

@@ -213,3 +213,7 @@ def test_who_is_heard_from_is_dialed_at_once() -> None:
     scene.neighbours.dial("n2:1", 0)
     scene.neighbours.nudge("n2:1")
     assert scene.dialed["n2:1"].nudges == 1
+    assert scene.neighbours.is_connected("n2:1")
+    scene.dialed["n2:1"].link = None
+    assert not scene.neighbours.is_connected("n2:1")
+    assert not scene.neighbours.is_connected("n9:1")

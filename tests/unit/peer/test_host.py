@@ -26,6 +26,7 @@ from zraft.errors import (
     StorageError,
     TooLarge,
 )
+from zraft.peer.host import Host
 from zraft.storage.disk import Operation, SyncFile, WriteAt
 from zraft.storage.replica import Save
 from zraft.types import NOT_FOUND, GroupId
@@ -676,19 +677,40 @@ def test_the_last_record_of_a_clean_stop_vouches_for_those_before_it() -> None:
 
 
 def test_leadership_is_handed_over_where_somebody_can_take_it() -> None:
-    """§3.10, by the host itself, of one group or of all."""
+    """§3.10, by the host itself: done is who knows the next leader, for its vote is wanted until then."""
     world = World()
     leader = world.found()
     host = world[leader].it
-    assert host.leads_others()
-    assert not host.leads_others("q")
-    assert not host.is_handing_over()
-    host.hand_over(world.now, "q")
-    assert not host.is_handing_over()
-    host.hand_over(world.now)
-    assert host.is_handing_over("p")
-    world.until(lambda: not host.leads_others())
-    assert not host.is_handing_over()
+    assert host.leading() == ["p"]
+    assert host.hand_over(world.now, ["q"]) == []
+    assert host.hand_over(world.now, ["p"]) == ["p"]
+    assert host.hand_over(world.now, ["p"]) == ["p"]
+    world[leader].turn()
+    world.deliver()
+    for node in world.nodes.values():
+        node.turn()
+    while host.hand_over(world.now, ["p"]):
+        world.deliver()
+        for node in world.nodes.values():
+            node.sync(1)
+            node.turn()
+    assert world[leader].peer().raft.leader is not None
+    assert host.leading() == []
+    assert world.lead() != leader
+
+
+def test_leadership_stays_where_nobody_answers() -> None:
+    """There is nobody to wait for; a group of one has nobody at all."""
+    world = World()
+    leader = world.found()
+    raft = world[leader].peer().raft
+    world.now += 2 * ELECTION_MS
+    assert world[leader].it.hand_over(world.now, ["p"]) == [], "everybody has been silent for too long"
+    assert raft.leader == raft.me
+    alone = World(ALONE)
+    alone.found()
+    assert alone["n1:1"].it.leading() == []
+    assert alone["n1:1"].it.hand_over(alone.now, ["p"]) == []
 
 
 def test_a_host_knows_whom_it_may_have_to_talk_to() -> None:
@@ -697,6 +719,8 @@ def test_a_host_knows_whom_it_may_have_to_talk_to() -> None:
     assert world["n1:1"].it.neighbours() == {}
     world.found()
     assert list(world["n2:1"].it.neighbours()) == ["n1:1", "n3:1"]
+    assert list(world["n2:1"].it.neighbours("p")) == ["n1:1", "n3:1"]
+    assert world["n2:1"].it.neighbours("q") == {}
 
 
 def test_connections_that_come_and_go_are_told_to_leaders() -> None:
@@ -741,6 +765,16 @@ def test_a_stopped_group_goes_on_where_it_was() -> None:
         node.start()
     world.until(lambda: world.leader() is not None)
     assert [read(world, world.lead(), f"k{place}") for place in range(10)] == list(range(10))
+
+
+def test_a_node_under_another_name_is_told_so() -> None:
+    """Its group knows its replica under the address of before: nobody counts it, and only an operator can mend that."""
+    world = World(ALONE)
+    world.found()
+    world["n1:1"].crash("lose")
+    renamed = Host("n7:1", world["n1:1"].disk, world.backends, world.settings, seed=5, now=world.now)
+    (note,) = [note.text for note in renamed.turn(world.now, 0).notes if note.is_alarm]
+    assert note == "its group knows it as p@n1:1: start this node, n7:1, under that name"
 
 
 def test_a_query_about_a_replica_that_is_not_here_says_so() -> None:

@@ -1,0 +1,212 @@
+"""Nodes behind doors: whoever wants to reach a node comes through a proxy that can shut out one sender.
+
+    node a ──> door of b ──> node b          every node listens on an address that nobody else knows,
+    client ──> door of b ──> node b          and advertises that of its door
+
+The door reads who knocks in the first frame of a connection, and passes everything on unchanged. What a sender that is
+shut out sends is kept, and its connection stays open: nobody is told, as in a network that drops. When it is let in
+again what was kept arrives, late, or its connections are broken off. Clients always come through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.stack.campaign.verdict import UNCOMPACTED
+from tests.stack.clusters import ELECTION
+from zraft.app.processes import PortLease, ServerProcess
+from zraft.transport.address import split_address
+from zraft.types import PeerId
+from zraft.wire.frames import FrameReader
+from zraft.wire.handshake import MAGIC, Hello, Role
+
+CLIENT: Final = "a client"
+_PREAMBLE_BYTES: Final = len(MAGIC) + 2
+_CHUNK_BYTES: Final = 1 << 16
+_QUEUED_CHUNKS: Final = 256
+
+
+class Weather:
+    """Which sender is heard by which node, and how late. Senders and nodes are known by what they advertise."""
+
+    def __init__(self) -> None:
+        self._shut: set[tuple[str, str]] = set()
+        self._late_s: dict[tuple[str, str], float] = {}
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self.broken = asyncio.Event()
+        """Set when what was kept back is to be lost rather than to arrive."""
+
+    def cut(self, sender: PeerId, receiver: PeerId) -> None:
+        """Nothing gets from one to the other any more."""
+        self._shut.add((sender.node, receiver.node))
+
+    def isolate(self, peer: PeerId, others: Sequence[PeerId]) -> None:
+        """Nothing gets in or out."""
+        for other in others:
+            if other != peer:
+                self.cut(peer, other)
+                self.cut(other, peer)
+
+    def delay(self, sender: PeerId, receiver: PeerId, seconds: float) -> None:
+        """What one sends to the other takes so long, and stays in its order."""
+        self._late_s[sender.node, receiver.node] = seconds
+
+    def clear(self, *, lose: bool) -> None:
+        """Everybody is heard again, at once. What was kept back arrives now, or is lost with its connection."""
+        self._shut.clear()
+        self._late_s.clear()
+        if lose:
+            self.broken.set()
+            self.broken = asyncio.Event()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def late_s(self, sender: str, receiver: str) -> float:
+        """How long a piece takes that is sent now."""
+        return self._late_s.get((sender, receiver), 0.0)
+
+    async def wait_heard(self, sender: str, receiver: str) -> bool:
+        """Returns once the sender is heard: True where it had to wait, and what it sent is to be lost."""
+        broken = self.broken
+        while (sender, receiver) in self._shut:
+            await self._changed.wait()
+        return broken.is_set()
+
+
+class _Over(Exception):
+    """The connection ends here."""
+
+
+class Door:
+    """The proxy of one node. Serves while its task group does."""
+
+    def __init__(self, *, address: str, behind: str, weather: Weather, tasks: asyncio.TaskGroup) -> None:
+        self._address, self._behind, self._weather, self._tasks = address, behind, weather, tasks
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """It listens."""
+        self._server = await asyncio.start_server(self._knocked, *split_address(self._address))
+
+    def close(self) -> None:
+        """It listens no more. Connections end with the task group."""
+        if self._server is not None:
+            self._server.close()
+
+    def _knocked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.create_task(self._serve(reader, writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        try:
+            sender, opening = await _who(reader)
+            inner_reader, inner_writer = await asyncio.open_connection(*split_address(self._behind))
+            writers.append(inner_writer)
+            here = self._address
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, inner_writer, sender, here, opening))
+                pumps.create_task(self._pump(inner_reader, writer, here, sender))
+        except* (OSError, EOFError, _Over):
+            pass
+        finally:
+            for one in writers:
+                one.transport.abort()
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        sender: str,
+        receiver: str,
+        opening: bytes = b"",
+    ) -> None:
+        """Passes on what is read, each piece when it is due and its sender is heard. Raises `_Over` at the end."""
+        clock, late_s = asyncio.get_running_loop().time, self._weather.late_s
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUED_CHUNKS)
+
+        async def deliver() -> None:
+            while True:
+                due, data = await queue.get()
+                await asyncio.sleep(max(0.0, due - clock()))
+                if await self._weather.wait_heard(sender, receiver) or not data:
+                    raise _Over
+                writer.write(data)
+                await writer.drain()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(deliver())
+            data = opening or await reader.read(_CHUNK_BYTES)
+            while data:
+                await queue.put((clock() + late_s(sender, receiver), data))
+                data = await reader.read(_CHUNK_BYTES)
+            await queue.put((clock() + late_s(sender, receiver), b""))
+
+
+async def _who(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+    """Who dials, and the bytes that said so. Raises EOFError, ProtocolError."""
+    opening = await reader.readexactly(_PREAMBLE_BYTES)
+    frames = FrameReader()
+    found = frames.feed(b"")
+    while not found:
+        data = await reader.read(_CHUNK_BYTES)
+        if not data:
+            raise EOFError
+        opening += data
+        found = frames.feed(data)
+    hello = msgspec.msgpack.decode(found[0][1], type=Hello)
+    return hello.node if hello.role is Role.PEER else CLIENT, opening
+
+
+class House:
+    """Nodes behind doors, and the peer "t" of each."""
+
+    def __init__(self, servers: dict[PeerId, ServerProcess], weather: Weather) -> None:
+        self.servers, self.weather = servers, weather
+
+    @property
+    def peers(self) -> list[PeerId]:
+        """One on each node."""
+        return list(self.servers)
+
+
+@asynccontextmanager
+async def house(folder: Path, size: int) -> AsyncIterator[House]:
+    """So many nodes that serve. All of them are gone at the end of the block."""
+    weather = Weather()
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(_cancelled_at_end())
+        servers: dict[PeerId, ServerProcess] = {}
+        for number in range(size):
+            inner, outer = PortLease(), PortLease()
+            stack.callback(inner.release)
+            stack.callback(outer.release)
+            options = ["--advertise", outer.address]
+            environment = {**ELECTION, **UNCOMPACTED}
+            server = ServerProcess(folder / f"n{number}", inner.address, options=options, environment=environment)
+            stack.callback(server.kill)
+            server.spawn()
+            door = Door(address=outer.address, behind=inner.address, weather=weather, tasks=tasks)
+            await door.open()
+            stack.callback(door.close)
+            servers[PeerId("t", outer.address)] = server
+        for server in servers.values():
+            await asyncio.to_thread(server.wait_ready)
+        yield House(servers, weather)
+
+
+@asynccontextmanager
+async def _cancelled_at_end() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group whose tasks are cancelled at the end of the block."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            raise _Over
+    except* _Over:
+        pass
