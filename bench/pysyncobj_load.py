@@ -1,4 +1,4 @@
-"""PySyncObj as its users run it: the replicated object lives in the process that writes. Three nodes, one of which asks.
+"""PySyncObj as its users run it: the replicated object lives in the process that writes. Of three nodes one asks.
 
 Needs: pip install pysyncobj. Its journal is written, not synced.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -106,7 +107,9 @@ def spike(size: int) -> Iterator[tuple[Setting, Figure]]:
         os.environ["SPIKE_DIR"] = str(data)
         text = _run([sys.executable, str(HERE / "spike.py"), "--size", str(size)])
     pattern = r"spike (\w+) clients=(\d+) connections=(\d+) n=\d+ ops/s=(\d+) p50=([\d.]+)ms p99=([\d.]+)ms"
-    found = {(op, int(c), int(n)): Figure(float(r), float(a), float(b)) for op, c, n, r, a, b in re.findall(pattern, text)}
+    found = {
+        (op, int(c), int(n)): Figure(float(r), float(a), float(b)) for op, c, n, r, a, b in re.findall(pattern, text)
+    }
     for setting in SETTINGS:
         yield setting, found[setting.op, setting.clients, setting.connections]
 
@@ -187,10 +190,8 @@ def _milliseconds(text: str, name: str) -> float:
 
 def pysyncobj(size: int) -> Iterator[tuple[Setting, Figure]]:
     """In process, writes only: it has no linearizable reads, and no fsync."""
-    try:
-        import pysyncobj as _  # type: ignore[import-not-found,import-untyped]  # noqa: F401
-    except ImportError:
-        raise Missing("pip install pysyncobj") from None
+    if importlib.util.find_spec("pysyncobj") is None:
+        raise Missing("pip install pysyncobj")
     for setting in SETTINGS:
         if setting.op == "put":
             with ports(3) as leased:

@@ -8,6 +8,7 @@ ZraftError            the root of every error, see `zraft.errors`
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from zraft.client.client import Client
@@ -85,6 +86,9 @@ if TYPE_CHECKING:
     from zraft import blocking as blocking
     from zraft import testing as testing
     from zraft.node.node import Node
+
+# Where an application set up no logging, nothing is printed on its behalf.
+logging.getLogger("zraft").addHandler(logging.NullHandler())
 
 __all__ = [
     "Node",

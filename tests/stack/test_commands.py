@@ -89,17 +89,38 @@ def test_the_group_changes_to_any_other(make_cluster: MakeCluster) -> None:
     assert sorted(conf["peers"]) == sorted([second, third])
 
 
+def test_the_group_is_measured(group: Cluster) -> None:
+    """Writes and reads; where a request fails the exit status is 1, and a line says why."""
+    for operation in ("put", "get"):
+        measured = group.cli("bench", "--clients", "4", "--total", "40", "--op", operation)
+        assert measured.stdout.startswith(f"{operation}: "), measured.stderr
+        assert measured.stdout.endswith("40 done, 0 failed, 4 clients on 4 connections\n")
+        assert measured.stderr == ""
+    assert set(json.loads(group.cli("bench", "--total", "4", "--json").stdout)) >= {"per_second", "p50_ms", "p99_ms"}
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (("put", "k"), "zraft: Missing argument 'VALUE'; see zraft put --help"),
-        (("get", "k"), "name peers of the group with --peers a@host:port,... or in ZRAFT_PEERS; see zraft get --help"),
+        (("get", "k"), "zraft: which group? run zraft dev in this folder, or name the group's peers with --peers"),
         (("get", "k", "--peers", "nonsense"), "not a peer: 'nonsense' (write name@host:port)"),
         (("conf", "--peers", "a@127.0.0.1:1"), "nothing listens there; check the address, or start the node"),
         (("server",), "give --config, or both --listen and --data-dir"),
         (("server", "--config", "/nowhere/zraft.toml"), "/nowhere/zraft.toml"),
         (("sim",), "one of the arguments --seed --seeds is required"),
         (("nonsense",), "No such command 'nonsense'"),
+        (("statsu",), "No such command 'statsu', did you mean status?; see zraft --help"),
+        (("put", "k", "v", "--peer", "a@127.0.0.1:1"), "No such option '--peer'"),
+        (("get", "k", "--peers", "a@localhost"), "not a node address: 'localhost' (host:port)"),
+        (("bench", "--clients", "0"), "'--clients': 0 is not in the range"),
+        (("bench", "--peers", "a@127.0.0.1:1", "--timeout", "1"), "nothing listens there); check the names"),
+        (("server", "--listen", "7101", "--data-dir", "x"), "listen: must be an address, host:port, not '7101'"),
+        (("dev", "--nodes", "0"), "'--nodes': 0 is not in the range 1<=x<=9"),
+        (
+            ("log", "verify", "/nowhere/data"),
+            "/nowhere/data cannot be read: No such file or directory; name the folder",
+        ),
     ],
 )
 def test_a_wrong_command_line_costs_one_line(words: tuple[str, ...], line: str) -> None:

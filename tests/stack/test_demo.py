@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,10 @@ def test_the_demonstration_shows_what_it_says() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "took over: first write after" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("demo: no acknowledged write was lost")
+    counts, speed, verdict = done.stdout.splitlines()[-3:]
+    assert re.fullmatch(r"demo: [\d,]+ writes acknowledged, \d+ of unknown outcome, [\d,]+ linearizable reads", counts)
+    assert re.fullmatch(r"demo: [\d,]+ writes/s, p50 [\d.]+ ms, p99 [\d.]+ ms; failover \d+ ms", speed)
+    assert verdict.startswith("demo: no acknowledged write was lost, every read was linearizable (")
     assert set(Path(tempfile.gettempdir()).glob("zraft-demo-*")) <= before
 
 
@@ -59,3 +63,18 @@ def damage(folder: Path, lines: list[dict[str, object]]) -> None:
     data = bytearray(path.read_bytes())
     data[offset + 90] ^= 1
     path.write_bytes(data)
+
+
+def test_a_server_without_a_peer_that_runs_ends(make_cluster: MakeCluster) -> None:
+    """It ends with exit status 1, and says of each peer why it failed and what to do."""
+    cluster = make_cluster(1)
+    server, name = cluster.servers[cluster.peers[0]], str(cluster.peers[0])
+    assert cluster.cli("create", name).returncode == 0
+    assert cluster.cli("put", "k", "v").returncode == 0
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in cli("log", "inspect", str(server.folder), "--json").stdout.splitlines()]
+    damage(server.folder, lines)
+    server.start()
+    assert server.wait_ended() == 1
+    assert f"no peer of {server.address} is left running: {name} has failed: corrupt data" in server.last_line()
+    assert "zraft set-conf" in server.last_line()

@@ -6,6 +6,7 @@ from typing import Final
 
 from zraft.errors import (
     AddressInUse,
+    AllPeersFailed,
     BackendError,
     ChangeInProgress,
     ConfigError,
@@ -27,6 +28,7 @@ _PROBLEMS: Final = {
 
 _ADVICE: Final[tuple[tuple[type[ZraftError], str], ...]] = (
     (AddressInUse, "stop that process, or choose another port with --listen"),
+    (AllPeersFailed, "check the names with zraft status, or start what is missing"),
     (Overloaded, "try again in a moment"),
     (NotStable, "try again in a moment"),
     (ChangeInProgress, "try again in a moment"),

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _INTERRUPTED
     except click.ClickException as error:
-        return _say(_usage(error), 2)
+        return _say(_usage(error, words), 2)
 
 
 def _run(root: click.Group, words: list[str]) -> int:
@@ -57,10 +57,13 @@ def _run(root: click.Group, words: list[str]) -> int:
     return done if isinstance(done, int) else 0
 
 
-def _usage(error: click.ClickException) -> str:
+def _usage(error: click.ClickException, words: list[str]) -> str:
     import click
 
     text = " ".join(error.format_message().split()).rstrip(".")
+    param = error.param if isinstance(error, click.BadParameter) else None
+    if param is not None and param.envvar and not any(word.startswith(param.opts[0]) for word in words):
+        text += f", in the variable {param.envvar}"
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{text}; see {error.ctx.command_path} --help"
     return text

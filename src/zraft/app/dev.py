@@ -119,7 +119,9 @@ def _layout(folder: Path, nodes: int | None, base_port: int | None) -> _Layout:
             path.write_bytes(msgspec.json.encode(layout) + b"\n")
     except (OSError, msgspec.DecodeError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
-        raise StorageError(f"{path}: {text}; choose another folder with --dir") from error
+        raise StorageError(
+            f"{folder} cannot be used, {_LAYOUT_NAME}: {text}; choose another folder with --dir"
+        ) from error
     return layout
 
 

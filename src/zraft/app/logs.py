@@ -65,7 +65,7 @@ def _opened(folder: Path) -> Iterator[FolderReader]:
             if held >= 0:
                 os.close(held)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be read: {error.strerror}") from error
+        raise StorageError(f"{folder} cannot be read: {error.strerror}; name the folder of a node's data") from error
 
 
 def _hold(lock: int, folder: Path) -> None:

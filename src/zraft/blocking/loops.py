@@ -13,13 +13,16 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from zraft.app.loops import loop_factory
 from zraft.errors import UsageError
 
 T = TypeVar("T")
+
+_LOOK_S: Final = 0.5
+"""A signal that comes in the instant in which a thread falls asleep does not wake it: it looks up now and then."""
 
 
 class _Call(Generic[T]):
@@ -41,7 +44,11 @@ class _Call(Generic[T]):
 
     def wait(self) -> asyncio.Task[T]:
         """In the other thread: the task, which is done."""
-        return self._ended.get()
+        while True:
+            try:
+                return self._ended.get(timeout=_LOOK_S)
+            except Empty:
+                continue
 
     def abandon(self) -> None:
         """In the loop: nobody waits any more."""

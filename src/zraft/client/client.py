@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -13,11 +14,15 @@ from zraft.client import ensuring, groups
 from zraft.client.caller import Caller, Make, ReplyT
 from zraft.client.light_session import LightSession
 from zraft.client.views import Answered, Configuration, PeerStatus, configuration_of, status_of
-from zraft.client.waiting import Timeout, seconds_of
-from zraft.errors import UsageError
+from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
+from zraft.errors import RequestTimeout, UsageError
 from zraft.types import Index, PeerId, Value
 from zraft.wire.requests import Query, Result, Stat, Status, Transfer, Write
 from zraft.wire.values import decode_value, encode_value
+
+
+_LOOK_AGAIN_S: Final = 0.01
+"""Pause between two looks at whether a peer leads."""
 
 
 class Client:
@@ -209,16 +214,25 @@ class Client:
         await groups.remove(self._open(), peers_of(peers), seconds_of(timeout))
 
     async def transfer_leadership(self, peer: PeerId | str, to: PeerId | str, *, timeout: Timeout = 5.0) -> PeerId:
-        """The peer `to` leads the group of `peer` (§3.10). Returns `to`. Raises a `RequestError`."""
+        """The peer `to` leads the group of `peer` (§3.10). Returns `to`. Raises a `RequestError`.
+
+        `RequestTimeout` with `executed` "maybe" where leadership was given away and `to` was not seen to have taken it.
+        """
         caller, seconds, target = self._open(), seconds_of(timeout), peer_of(to)
+        deadline = caller.deadline(seconds)
         await caller.call(
             peer_of(peer),
             lambda number, name: Transfer(number, name, target),
             Result,
-            deadline=caller.deadline(seconds),
+            deadline=deadline,
             seconds=seconds,
         )
-        return target
+        while caller.loop.time() < deadline:
+            status = await self.stat(target, timeout=None if deadline == FOREVER else deadline - caller.loop.time())
+            if status.role == "leader":
+                return target
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        raise RequestTimeout(f"leadership was given away, and {target} did not take it within {said(seconds)}")
 
     async def _ask_peer(self, peer: PeerId | str, make: Make, kind: type[ReplyT], timeout: Timeout) -> ReplyT:
         """The answer of this very peer to a request that changes nothing."""

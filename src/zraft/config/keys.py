@@ -105,7 +105,7 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[Any], str]:
 def _address(value: Any) -> str:
     match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[2]) > 65535:
-        raise ValueError("an address is host:port")
+        raise ValueError("an address, host:port")
     return match[0]
 
 

@@ -5,4 +5,11 @@
        └──────duties───────┘ <────────────────────── completions ───────────────────┘
 
 Nothing is decided here: `node` carries out duties and tells the host what happened.
+
+    node        the node's life: start, turns, the way down
+    timekeeper  when turns happen, and which time they are told: sockets before deadlines
+    outlet      a turn's duties leave: messages, answers, log lines
+    neighbours  connections to other nodes, as long as somebody needs them
+    events      what applications that act when they lead are told
+    disk        the Disk port on a real folder
 """

@@ -118,9 +118,7 @@ class Host:
         membership, me = peer.raft.membership, peer.raft.me
         for member in membership.everyone() if membership is not None else ():
             if member.incarnation == me.incarnation and member != me:
-                text = (
-                    f"its group knows it as {member.peer}, and this node is {self.node}: start the node under that name"
-                )
+                text = f"its group knows it as {member.peer}: start this node, {self.node}, under that name"
                 self.note(me.peer.name, text, is_alarm=True)
 
     def make_machine(self, meta: ReplicaMeta) -> ReplicatedMachine:

@@ -262,7 +262,6 @@ class Peer:
         """The turn ends: its writes become batches, its queries one read, and committed entries are applied."""
         desk, raft = self.desk, self.raft
         if self.fault is not None:
-            desk.close(f"peer {self.id} has failed")
             return
         self.has_more = False
         if desk.writes:

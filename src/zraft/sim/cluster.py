@@ -49,16 +49,17 @@ class Cluster:
 
     def _raft_settings(self, chance: Chance) -> RaftSettings:
         election_ms = self.election_ms
+        append_bytes = chance.choice(self._profile.append_bytes)
         return RaftSettings(
             election_timeout_ms=election_ms,
             heartbeat_ms=max(5, election_ms // chance.between(4, 10)),
             request_timeout_ms=election_ms * chance.between(1, 4),
             catch_up_ms=10 * election_ms,
-            append_bytes=chance.choice(self._profile.append_bytes),
+            append_bytes=append_bytes,
             window_messages=chance.between(1, limits.WINDOW_MESSAGES),
             uncommitted_bytes=chance.choice([200, limits.UNCOMMITTED_BYTES]),
             cache_bytes=chance.choice([1, 1000, limits.LOG_CACHE_BYTES]),
-            load_bytes=chance.choice([1, 300, limits.LOAD_BYTES]),
+            load_bytes=chance.choice([1, append_bytes, 4 * append_bytes]),
         )
 
     def _store_settings(self, chance: Chance) -> StoreSettings:

@@ -85,16 +85,17 @@ def check_batch(data: bytes, at: int, owner: int, item: Wanted) -> Batch:
     return Batch(first, count, term, time, wall, kind, payload)
 
 
-def check_batches(plan: Plan, reads: Sequence[bytes], owner: int, wanted: Sequence[Wanted]) -> list[Batch]:
-    """The wanted batches out of what was read. Raises CorruptData."""
-    return [check_batch(reads[read], at, owner, item) for (read, at), item in zip(plan.spots, wanted, strict=True)]
-
-
 def read_batches(disk: Disk, owner: int, wanted: Sequence[Wanted]) -> list[Batch]:
-    """The same, now: for recovery. Raises CorruptData, OSError."""
+    """The wanted batches, now: for recovery, with the bytes of one read in memory. Raises CorruptData, OSError."""
     plan = plan_reads(wanted)
-    reads = [disk.read(read.name, read.offset, read.length) for read in plan.reads]
-    return check_batches(plan, reads, owner, wanted)
+    batches: list[Batch] = []
+    current, data = -1, b""
+    for (read, at), item in zip(plan.spots, wanted, strict=True):
+        if read != current:
+            asked = plan.reads[read]
+            current, data = read, disk.read(asked.name, asked.offset, asked.length)
+        batches.append(check_batch(data, at, owner, item))
+    return batches
 
 
 def _corrupt(item: Wanted, what: str) -> CorruptData:

@@ -28,7 +28,8 @@ MUTANTS = (
             Change(
                 f"{_PEER}.__init__",
                 "settings, recovered, seed=seed",
-                "settings, msgspec.structs.replace(recovered, hard_state=type(recovered.hard_state)()), seed=seed",
+                "settings, type(recovered)(type(recovered.hard_state)(), recovered.mark, recovered.lasts, recovered.terms,"
+                " recovered.tail, recovered.memberships, recovered.time), seed=seed",
             ),
         ),
         "crashes",

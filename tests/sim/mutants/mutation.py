@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -86,6 +87,8 @@ def hunt(mutant: Mutant, first: int, last: int) -> Report | None:
     with put_back(mutant):
         for seed in range(first, last + 1):
             report = run_seed(seed, mutant.profile)
+            if re.match(r"\w+(Error|Exception):", report.failure):
+                raise ValueError(f"{mutant.name} is broken itself: {report.failure}")
             if report.failure:
                 return report
     return None

@@ -39,7 +39,7 @@ class Weather:
         self._shut: set[tuple[str, str]] = set()
         self._late_s: dict[tuple[str, str], float] = {}
         self._changed = asyncio.Event()
-        self._changed.set()
+        """Set when somebody is heard again; each time a new one."""
         self.broken = asyncio.Event()
         """Set when what was kept back is to be lost rather than to arrive."""
 

@@ -54,6 +54,7 @@ def test_every_call_does_what_its_coroutine_does(cluster: BlockingCluster) -> No
     assert conf.leader in conf.peers
     to = next(peer for peer in peers if peer != conf.leader)
     assert client.transfer_leadership(peers[0], to, timeout=WAIT_S) == to
+    assert client.stat(to).role == "leader"
     assert client.stat(to, timeout=WAIT_S).id == to
     second = cluster.create("second", on=[0, 1])
     assert client.set_new_conf(second[0], second[:1], second, timeout=WAIT_S) == second[:1]

@@ -12,7 +12,7 @@ from tests.unit.peer.machines import BACKENDS, Broken, Clockwork
 from tests.unit.peer.world import ELECTION_MS, Asker, World, host_settings, peer_id
 from zraft import limits
 from zraft.core.entries import Batch, Kind
-from zraft.core.messages import AppendEntries, AppendReply, Heartbeat, RequestVoteReply
+from zraft.core.messages import AppendEntries, AppendReply, Heartbeat, PreVote, RequestVote, RequestVoteReply
 from zraft.errors import (
     BackendError,
     InvariantViolation,
@@ -115,8 +115,10 @@ def test_a_vote_waits_for_its_disk() -> None:
     others = world.followers()
     for node in others:
         world[node].is_stalled = True
+    world.sent.clear()
     world.advance(4 * ELECTION_MS)
-    assert not any(isinstance(message, RequestVoteReply) for message in world.lost)
+    assert any(isinstance(message, PreVote) for message in world.sent), "a pre-vote promises nothing"
+    assert not any(isinstance(message, RequestVote | RequestVoteReply) for message in world.sent)
     assert all(world[node].peer().raft.leader != world[node].peer().raft.me for node in others)
     for node in others:
         world[node].is_stalled = False
@@ -371,6 +373,25 @@ def test_a_follower_that_fell_behind_is_served_from_the_journal() -> None:
     assert world[behind].peer().machine.query(msgspec.msgpack.encode("k29")) == 29
 
 
+def test_a_host_that_waits_for_the_journal_has_nothing_to_do() -> None:
+    """Committed entries wait, and are not at hand: another turn would be a busy one."""
+    world = World(ALONE, host_settings(cache_bytes=1))
+    world.found()
+    wrote(world, "n1:1", "k", 1)
+    node = world["n1:1"]
+    node.crash("lose")
+    node.start()
+    peer = node.peer()
+    while not peer._apply_token:
+        node.sync()
+        world.now += 10
+        node.turn()
+    assert peer.machine.last_applied < peer.raft.commit_index
+    assert not node.turn().has_more
+    world.settle()
+    assert peer.machine.last_applied == peer.raft.commit_index
+
+
 def test_a_load_that_brings_nothing_to_apply_stops_the_replica() -> None:
     """A committed batch that the journal has not is a broken promise: it stops rather than ask for ever."""
     world = World(ALONE, host_settings(cache_bytes=1))
@@ -453,6 +474,25 @@ def test_a_machine_with_something_due_gets_its_time_entry() -> None:
         assert isinstance(backend, Clockwork)
         (fired,) = backend.fired
         assert due_at <= fired < due_at + 50
+
+
+def test_a_leader_that_steps_down_leaves_what_is_due_to_others() -> None:
+    """Its deadline goes with its leadership: a follower with one in the past would never sleep again."""
+    world = World(backends=BACKENDS)
+    leader = world.found(backend="clockwork")
+    world.write(leader, 5 * ELECTION_MS)
+    world.settle()
+    world.cut(leader)
+    world.until(lambda: not world[leader].peer().is_leader)
+    world.heal()
+    world.advance(10 * ELECTION_MS)
+    for node in world.nodes.values():
+        backend = node.peer().machine.backend
+        assert isinstance(backend, Clockwork)
+        assert len(backend.fired) == 1
+        assert node.duties.wake_at_ms is not None
+        assert node.duties.wake_at_ms > world.now
+    assert world.lead() != leader
 
 
 def test_a_machine_that_dies_when_asked_what_is_due_stops_its_replica() -> None:

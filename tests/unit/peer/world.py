@@ -138,6 +138,7 @@ class Node:
         self.duties = duties = self.it.turn(world.now, 1_700_000_000_000 + world.now)
         for group, message in duties.messages:
             world.wire.append((self.name, group, message))
+            world.sent.append(message)
         for client, reply in duties.replies:
             client.take(reply)
         self.notes += duties.notes
@@ -160,6 +161,7 @@ class World:
         self.wire: deque[tuple[str, GroupId, Message]] = deque()
         self.drops: Callable[[str, Message], bool] = lambda source, message: False
         """What the network loses."""
+        self.sent: list[Message] = []
         self.lost: list[Message] = []
         self.asker = Asker()
         self.nodes = {name: Node(name, self) for name in names}

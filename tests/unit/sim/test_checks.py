@@ -42,7 +42,7 @@ from zraft.sim.checks.votes import Votes
 from zraft.types import Member
 
 
-def violated(check: Callable[[], object], text: str) -> None:
+def expect_violation(check: Callable[[], object], text: str) -> None:
     with pytest.raises(Violation, match=text):
         check()
 
@@ -56,9 +56,13 @@ def test_two_leaders_in_one_term_are_named_by_role_and_by_message() -> None:
     scene.lead(A, 2, B, C)
     election_safety.check_leader(scene.step(A, Output(role_change=changed(2, A))))
     election_safety.check_message(scene.ledger, Heartbeat(A, B, 2, 1, 0, 0))
-    violated(lambda: election_safety.check_message(scene.ledger, Heartbeat(B, A, 2, 1, 0, 0)), "both lead term 2")
+    expect_violation(
+        lambda: election_safety.check_message(scene.ledger, Heartbeat(B, A, 2, 1, 0, 0)), "both lead term 2"
+    )
     scene.lead(C, 2, A, B)
-    violated(lambda: election_safety.check_leader(scene.step(C, Output(role_change=changed(2, C)))), "both lead")
+    expect_violation(
+        lambda: election_safety.check_leader(scene.step(C, Output(role_change=changed(2, C)))), "both lead"
+    )
 
 
 def test_a_vote_goes_to_a_log_that_is_up_to_date() -> None:
@@ -68,8 +72,8 @@ def test_a_vote_goes_to_a_log_that_is_up_to_date() -> None:
     grant = Output(send_after_save=[RequestVoteReply(B, A, 3, True)])
     votes.check_grants(scene.step(B, grant, Received(RequestVote(A, B, 3, 3, 2))))
     longer_and_older = Received(RequestVote(A, B, 3, 9, 1))
-    violated(lambda: votes.check_grants(scene.step(B, grant, longer_and_older)), "up-to-date votes")
-    violated(lambda: votes.check_grants(scene.step(B, grant, Received(RequestVote(C, B, 3, 3, 2)))), "votes: ")
+    expect_violation(lambda: votes.check_grants(scene.step(B, grant, longer_and_older)), "up-to-date votes")
+    expect_violation(lambda: votes.check_grants(scene.step(B, grant, Received(RequestVote(C, B, 3, 3, 2)))), "votes: ")
 
 
 def test_a_vote_is_cast_once_in_a_term_for_ever() -> None:
@@ -78,8 +82,8 @@ def test_a_vote_is_cast_once_in_a_term_for_ever() -> None:
     cast.check_sent(RequestVoteReply(B, A, 3, True))
     cast.check_sent(RequestVoteReply(B, C, 3, False))
     cast.check_sent(RequestVoteReply(B, C, 4, True))
-    violated(lambda: cast.check_sent(RequestVoteReply(B, C, 3, True)), "one vote per term")
-    violated(lambda: cast.check_sent(RequestVote(B, A, 4, 0, 0)), "one vote per term")
+    expect_violation(lambda: cast.check_sent(RequestVoteReply(B, C, 3, True)), "one vote per term")
+    expect_violation(lambda: cast.check_sent(RequestVote(B, A, 4, 0, 0)), "one vote per term")
 
 
 def test_a_leader_has_votes_of_a_majority_of_each_voter_set() -> None:
@@ -89,7 +93,7 @@ def test_a_leader_has_votes_of_a_majority_of_each_voter_set() -> None:
     scene.lead(A, 3, B, C, D)
     for voter in (B, B, C):
         cast.check_sent(RequestVoteReply(voter, A, 3, True))
-    violated(lambda: cast.check_leader(scene.step(A)), "1 of 2 votes")
+    expect_violation(lambda: cast.check_leader(scene.step(A)), "1 of 2 votes")
     cast.check_sent(RequestVoteReply(D, A, 3, True))
     cast.check_leader(scene.step(A))
     scene.follow(B, 3)
@@ -110,10 +114,10 @@ def test_equal_index_and_term_mean_equal_logs() -> None:
     assert [mark.last for mark in step.appended] == [3]
     log_matching.follow_log(scene.step(B, Output(save=2, truncate_from=3)))
     assert scene.node(B).log.end.last == 2
-    violated(
+    expect_violation(
         lambda: log_matching.follow_log(scene.step(B, Output(save=3, append=[batch(3, 1, b"two")]))), "another log had"
     )
-    violated(lambda: log_matching.follow_log(scene.step(C, Output(save=1, append=[batch(5, 1)]))), "appends 5")
+    expect_violation(lambda: log_matching.follow_log(scene.step(C, Output(save=1, append=[batch(5, 1)]))), "appends 5")
 
 
 def test_a_restored_snapshot_is_one_that_was_committed() -> None:
@@ -123,7 +127,7 @@ def test_a_restored_snapshot_is_one_that_was_committed() -> None:
     log_matching.follow_log(scene.step(B, Output(save=1, reset_to=SnapshotMark(3, 2))))
     assert scene.node(B).log.end == scene.node(A).log.end
     wrong = Output(save=2, reset_to=SnapshotMark(3, 1))
-    violated(lambda: log_matching.follow_log(scene.step(B, wrong)), "restores")
+    expect_violation(lambda: log_matching.follow_log(scene.step(B, wrong)), "restores")
 
 
 def test_a_leader_removes_nothing_and_nobody_removes_what_is_committed() -> None:
@@ -133,12 +137,12 @@ def test_a_leader_removes_nothing_and_nobody_removes_what_is_committed() -> None
     node = scene.node(A)
     node.is_leader, node.term = True, 2
     leader_append_only.check(scene.step(A, Output()))
-    violated(lambda: leader_append_only.check(scene.step(A, Output(truncate_from=5))), "leader append-only")
+    expect_violation(lambda: leader_append_only.check(scene.step(A, Output(truncate_from=5))), "leader append-only")
     scene.follow(B, 2)
     scene.node(B).commit_index = 4
     leader_append_only.check(scene.step(B, Output(truncate_from=5)))
-    violated(lambda: leader_append_only.check(scene.step(B, Output(truncate_from=4))), "truncation")
-    violated(lambda: leader_append_only.check(scene.step(B, Output(reset_to=SnapshotMark(3, 1)))), "truncation")
+    expect_violation(lambda: leader_append_only.check(scene.step(B, Output(truncate_from=4))), "truncation")
+    expect_violation(lambda: leader_append_only.check(scene.step(B, Output(reset_to=SnapshotMark(3, 1)))), "truncation")
 
 
 def test_a_new_leader_has_what_earlier_terms_committed() -> None:
@@ -151,7 +155,7 @@ def test_a_new_leader_has_what_earlier_terms_committed() -> None:
     scene.lead(B, 4, A)
     leader_completeness.check(scene.step(B))
     scene.lead(B, 6, A)
-    violated(lambda: leader_completeness.check(scene.step(B)), "leader completeness")
+    expect_violation(lambda: leader_completeness.check(scene.step(B)), "leader completeness")
     scene.node(B).leading = 6
     leader_completeness.check(scene.step(B))
     scene.follow(C, 7)
@@ -173,9 +177,9 @@ def test_no_two_replicas_commit_different_entries() -> None:
     state_machine_safety.check(scene.step(B))
     state_machine_safety.check(scene.step(C))
     scene.replicas[B].commit_index = 3
-    violated(lambda: state_machine_safety.check(scene.step(B)), "state machine safety")
+    expect_violation(lambda: state_machine_safety.check(scene.step(B)), "state machine safety")
     scene.replicas[A].commit_index = 9
-    violated(lambda: state_machine_safety.check(scene.step(A)), "its log ends at")
+    expect_violation(lambda: state_machine_safety.check(scene.step(A)), "its log ends at")
 
 
 def test_machine_states_are_equal_at_equal_indexes() -> None:
@@ -184,8 +188,8 @@ def test_machine_states_are_equal_at_equal_indexes() -> None:
     scene.commit(scene.give(A, 1), 1)
     states.check(scene.ledger, A, 2, 77)
     states.check(scene.ledger, B, 2, 77)
-    violated(lambda: states.check(scene.ledger, C, 2, 78), "had 77")
-    violated(lambda: states.check(scene.ledger, C, 3, 1), "nobody has committed")
+    expect_violation(lambda: states.check(scene.ledger, C, 2, 78), "had 77")
+    expect_violation(lambda: states.check(scene.ledger, C, 3, 1), "nobody has committed")
 
 
 def commit(scene: Scene, index: int) -> None:
@@ -199,7 +203,7 @@ def test_a_commit_is_durable_on_a_majority() -> None:
     scene.give(A, 2, durable=False)
     scene.give(B, 2)
     scene.lead(A, 2, B, C)
-    violated(lambda: commit(scene, 2), "durable only on p@b")
+    expect_violation(lambda: commit(scene, 2), "durable only on p@b")
     scene.give(C, 2)
     commit(scene, 2)
 
@@ -211,7 +215,7 @@ def test_a_joint_commit_is_durable_on_both_majorities() -> None:
     for member in (A, B, C):
         scene.give(member, 2, membership=joint)
     scene.lead(A, 2, B, C, D)
-    violated(lambda: commit(scene, 2), "durable only on p@a")
+    expect_violation(lambda: commit(scene, 2), "durable only on p@a")
     scene.give(D, 2, membership=joint)
     commit(scene, 2)
 
@@ -222,10 +226,10 @@ def test_only_entries_of_the_own_term_are_committed_by_counting() -> None:
     for member in (A, B, C):
         scene.give(member, 2)
     scene.lead(A, 4, B, C)
-    violated(lambda: commit(scene, 2), "by counting in term 4")
+    expect_violation(lambda: commit(scene, 2), "by counting in term 4")
     scene.follow(A, 4)
-    violated(lambda: commit(scene, 2), "before any leader did")
-    violated(lambda: commit(scene, 7), "inside a batch or after")
+    expect_violation(lambda: commit(scene, 2), "before any leader did")
+    expect_violation(lambda: commit(scene, 7), "inside a batch or after")
     scene.commit(scene.give(B, 2), 2)
     commit(scene, 2)
     scene.replicas[A].commit_index = 0
@@ -238,7 +242,7 @@ def test_nothing_is_committed_without_a_configuration() -> None:
     step = scene.step(A, Output(append=[batch(1, 2)]))
     log_matching.follow_log(step)
     scene.lead(A, 2)
-    violated(lambda: commit(scene, 1), "without a configuration")
+    expect_violation(lambda: commit(scene, 1), "without a configuration")
 
 
 # -- what only grows
@@ -251,11 +255,11 @@ def test_term_commit_index_and_saves_move_one_way() -> None:
     node.term, node.commit_index, node.issued = 3, 5, 7
     replica.current_term, replica.commit_index = 3, 5
     monotonic.check(scene.step(A, Output(save=8)))
-    violated(lambda: monotonic.check(scene.step(A, Output(save=7))), "save 7 after 7")
+    expect_violation(lambda: monotonic.check(scene.step(A, Output(save=7))), "save 7 after 7")
     replica.commit_index = 4
-    violated(lambda: monotonic.check(scene.step(A)), "commit index 5, then 4")
+    expect_violation(lambda: monotonic.check(scene.step(A)), "commit index 5, then 4")
     replica.current_term = 2
-    violated(lambda: monotonic.check(scene.step(A)), "term 3, then 2")
+    expect_violation(lambda: monotonic.check(scene.step(A)), "term 3, then 2")
 
 
 def test_a_vote_changes_only_with_the_term() -> None:
@@ -266,7 +270,7 @@ def test_a_vote_changes_only_with_the_term() -> None:
     replica.current_term, replica.voted_for = 4, C
     monotonic.check(scene.step(A))
     replica.current_term, replica.voted_for = 3, None
-    violated(lambda: monotonic.check(scene.step(A)), "voted for p@b")
+    expect_violation(lambda: monotonic.check(scene.step(A)), "voted for p@b")
 
 
 def test_what_a_leader_believes_of_a_follower_is_on_its_disk() -> None:
@@ -281,13 +285,15 @@ def test_what_a_leader_believes_of_a_follower_is_on_its_disk() -> None:
     role.progress[B].match_index = 3
     progress.check(scene.step(A, event=reply))
     role.progress[B].match_index = 2
-    violated(lambda: progress.check(scene.step(A, event=reply)), "match 3, then 2")
+    expect_violation(lambda: progress.check(scene.step(A, event=reply)), "match 3, then 2")
     role.progress[B].match_index = role.progress[B].next_index
-    violated(lambda: progress.check(scene.step(A, event=reply)), "next")
+    expect_violation(lambda: progress.check(scene.step(A, event=reply)), "next")
     role = scene.lead(A, 2, B, C)
     progress.check(scene.step(A, event=reply))
     role.progress[C].match_index = 3
-    violated(lambda: progress.check(scene.step(A, event=Received(SnapshotReply(C, A, 2, True, 3)))), "disk holds None")
+    expect_violation(
+        lambda: progress.check(scene.step(A, event=Received(SnapshotReply(C, A, 2, True, 3)))), "disk holds None"
+    )
     scene.follow(A, 2)
     progress.check(scene.step(A, event=reply))
 
@@ -308,10 +314,10 @@ def test_an_append_is_a_piece_of_the_sender_s_own_log() -> None:
     send(1, 1, 2, 3)
     send(3, 3)
     send(0, 0)
-    violated(lambda: send(1, 2, 2), "prev that the sender's log does not")
-    violated(lambda: send(1, 1, 2, 3, 3), "which it does not have")
-    violated(lambda: send(1, 1, 3, 2), "is sent after")
-    violated(lambda: send(1, 1, 2, first=3), "is sent after")
+    expect_violation(lambda: send(1, 2, 2), "prev that the sender's log does not")
+    expect_violation(lambda: send(1, 1, 2, 3, 3), "which it does not have")
+    expect_violation(lambda: send(1, 1, 3, 2), "is sent after")
+    expect_violation(lambda: send(1, 1, 2, first=3), "is sent after")
 
 
 def test_an_acknowledgement_names_no_more_than_was_sent() -> None:
@@ -323,10 +329,10 @@ def test_an_acknowledgement_names_no_more_than_was_sent() -> None:
         wire_messages.check(scene.step(B, Output(send_after_save=[AppendReply(B, A, 3, True, index)]), event))
 
     answer(4)
-    violated(lambda: answer(9), "acknowledges more than was sent")
+    expect_violation(lambda: answer(9), "acknowledges more than was sent")
     stray = Output(send_after_save=[AppendReply(B, A, 3, True, 99)])
     wire_messages.check(scene.step(B, stray))
-    violated(lambda: wire_messages.check(scene.step(C, stray)), "in the name of")
+    expect_violation(lambda: wire_messages.check(scene.step(C, stray)), "in the name of")
 
 
 def test_a_promise_leaves_after_its_save_and_only_once_made() -> None:
@@ -335,18 +341,18 @@ def test_a_promise_leaves_after_its_save_and_only_once_made() -> None:
     node = scene.node(B)
     node.disk_state, node.issued = HardState(3, A), 4
     grant: Message = RequestVoteReply(B, A, 3, True)
-    violated(lambda: order.check_sent(node, grant), "which no step made")
+    expect_violation(lambda: order.check_sent(node, grant), "which no step made")
     order.check_made(scene.step(B, Output(send_after_save=[grant, RequestVoteReply(B, C, 3, False)])))
-    violated(lambda: order.check_sent(node, grant), "before save 4")
+    expect_violation(lambda: order.check_sent(node, grant), "before save 4")
     node.completed = 4
     order.check_sent(node, grant)
-    violated(lambda: order.check_sent(node, grant), "which no step made")
+    expect_violation(lambda: order.check_sent(node, grant), "which no step made")
     order.check_sent(node, RequestVoteReply(B, C, 3, False))
     order.check_sent(node, PreVote(B, C, 9, 0, 0))
-    violated(lambda: order.check_sent(node, AppendReply(B, A, 4, False, 0)), "durable is only")
+    expect_violation(lambda: order.check_sent(node, AppendReply(B, A, 4, False, 0)), "durable is only")
     order.check_made(scene.step(B, Output(send_after_save=[grant])))
     order.restart()
-    violated(lambda: order.check_sent(node, grant), "which no step made")
+    expect_violation(lambda: order.check_sent(node, grant), "which no step made")
 
 
 def test_a_read_sees_what_was_committed_anywhere_before() -> None:
@@ -356,7 +362,9 @@ def test_a_read_sees_what_was_committed_anywhere_before() -> None:
     for ref in (1, 2, 3):
         reads.check_asked(scene.step(B, event=Read(ref)))
     reads.check_ready(scene.step(B, Output(reads_ready=[ReadReady(1, 3)])))
-    violated(lambda: reads.check_ready(scene.step(B, Output(reads_ready=[ReadReady(2, 2)]))), "3 was committed before")
+    expect_violation(
+        lambda: reads.check_ready(scene.step(B, Output(reads_ready=[ReadReady(2, 2)]))), "3 was committed before"
+    )
     reads.restart(B)
     reads.check_ready(scene.step(B, Output(reads_ready=[ReadReady(3, 0)])))
 
@@ -381,10 +389,10 @@ def test_the_configuration_in_force_is_the_last_one_in_the_log() -> None:
     """M4, also after a truncation (BM-034)."""
     scene = Scene()
     scene.give(A, 2)
-    violated(lambda: membership.check(scene.step(A)), "membership M4")
+    expect_violation(lambda: membership.check(scene.step(A)), "membership M4")
     scene.replicas[A].memberships.append(1, Membership((A,)))
     changed_role = Output(role_change=changed(2, A))
-    violated(lambda: membership.check(scene.step(A, changed_role)), "membership M4")
+    expect_violation(lambda: membership.check(scene.step(A, changed_role)), "membership M4")
     membership.check(scene.step(B))
 
 
@@ -396,7 +404,7 @@ def test_adjacent_configurations_have_quorums_that_meet() -> None:
     put_in_force(scene, A, joint, Membership((C, D)), Membership((D,)))
     scene = Scene()
     scene.give(B)
-    violated(lambda: put_in_force(scene, B, Membership((C, D, A, B)), Membership((A,))), "membership M1")
+    expect_violation(lambda: put_in_force(scene, B, Membership((C, D, A, B)), Membership((A,))), "membership M1")
 
 
 def test_a_leader_changes_one_thing_at_a_time_and_after_its_own_commit() -> None:
@@ -404,12 +412,12 @@ def test_a_leader_changes_one_thing_at_a_time_and_after_its_own_commit() -> None
     scene = Scene()
     scene.give(A)
     scene.lead(A, 2, B, C)
-    violated(lambda: put_in_force(scene, A, Membership((A, B))), "membership M2")
+    expect_violation(lambda: put_in_force(scene, A, Membership((A, B))), "membership M2")
     scene = Scene()
     scene.give(A)
     scene.lead(A, 2, B, C)
     scene.replicas[A].commit_index = 1
-    violated(lambda: put_in_force(scene, A, Membership((A, B))), "membership M3")
+    expect_violation(lambda: put_in_force(scene, A, Membership((A, B))), "membership M3")
     scene = Scene()
     scene.give(A, 2)
     scene.lead(A, 2, B, C)
@@ -425,7 +433,7 @@ def test_learners_and_strangers_do_not_lead() -> None:
     for member in (A, D):
         scene.lead(member, 2)
     membership.check_new_leader(scene.step(A))
-    violated(lambda: membership.check_new_leader(scene.step(D)), "membership M5")
+    expect_violation(lambda: membership.check_new_leader(scene.step(D)), "membership M5")
     scene.node(D).leading = 2
     membership.check_new_leader(scene.step(D))
 
@@ -449,7 +457,7 @@ def test_what_was_durable_is_there_after_a_crash() -> None:
     durability.check_recovered(ledger, node, found(1, 1, 2))
     node.disk.truncate_from(3)
     assert durability.check_recovered(ledger, node, found(1, 1, 2)).end.last == 3
-    violated(lambda: durability.check_recovered(ledger, node, found(1)), "durability D1")
+    expect_violation(lambda: durability.check_recovered(ledger, node, found(1)), "durability D1")
     scene.save(A, 1, truncate_from=2)
     durability.check_recovered(ledger, node, found(1))
 
@@ -459,10 +467,10 @@ def test_nothing_comes_back_that_was_never_there() -> None:
     scene = Scene()
     scene.commit(scene.give(A, 1), 1)
     ledger, node = scene.ledger, scene.node(B)
-    violated(lambda: durability.check_recovered(ledger, node, found(1, 1, 4)), "which was in no log")
+    expect_violation(lambda: durability.check_recovered(ledger, node, found(1, 1, 4)), "which was in no log")
     durability.check_recovered(ledger, node, found(mark=SnapshotMark(2, 1)))
     wrong = found(mark=SnapshotMark(2, 2))
-    violated(lambda: durability.check_recovered(ledger, node, wrong), "has a snapshot at")
+    expect_violation(lambda: durability.check_recovered(ledger, node, wrong), "has a snapshot at")
 
 
 def test_term_and_vote_come_back() -> None:
@@ -473,7 +481,7 @@ def test_term_and_vote_come_back() -> None:
     node.disk_state = HardState(5, B)
     durability.check_recovered(ledger, node, found(1, 4, voted_for=B))
     durability.check_recovered(ledger, node, found(1, 4, term=6))
-    violated(lambda: durability.check_recovered(ledger, node, found(1, 4)), "durability D3")
-    violated(lambda: durability.check_recovered(ledger, node, found(1, 4, term=4)), "durability D3")
+    expect_violation(lambda: durability.check_recovered(ledger, node, found(1, 4)), "durability D3")
+    expect_violation(lambda: durability.check_recovered(ledger, node, found(1, 4, term=4)), "durability D3")
     node.disk_state = HardState()
-    violated(lambda: durability.check_recovered(ledger, node, found(1, 4, term=3)), "in term 3")
+    expect_violation(lambda: durability.check_recovered(ledger, node, found(1, 4, term=3)), "in term 3")
