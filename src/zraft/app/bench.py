@@ -45,7 +45,7 @@ def bench(
     """
     count, asked = min(clients, connections or 100), total or max(2000, 100 * clients)
 
-    progress = _Progress(asked) if sys.stderr.isatty() else None
+    progress = Progress(asked) if sys.stderr.isatty() else None
 
     async def measure(client: Client) -> int:
         result = await run_load(
@@ -75,7 +75,7 @@ def bench(
         return runner.run(with_client(measure, cluster))
 
 
-class _Progress:
+class Progress:
     """A line on a terminal that is written over and over, and gone at the end."""
 
     def __init__(self, total: int) -> None:

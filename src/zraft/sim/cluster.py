@@ -42,6 +42,7 @@ class Cluster:
         }
         for node in self.nodes.values():
             node.on_change = self._node_changed
+            node.on_wipe = self._node_wiped
         self.operator = Operator(
             self.scheduler, self.network, chance.split("operator"), GROUP, self.names, self._founders(chance, profile)
         )
@@ -130,6 +131,9 @@ class Cluster:
         for name in self.names:
             if name != changed.name and not self._chance.happens(MILLION // 8):
                 self.scheduler.after(self._chance.below(20), self._notice, (name, changed.name))
+
+    def _node_wiped(self, node: SimNode) -> None:
+        self.operator.replace(node.name)
 
     def _notice(self, ends: tuple[str, str]) -> None:
         name, other = ends

@@ -197,6 +197,10 @@ class SimDisk:
         if offset < len(file.durable):
             file.durable[offset] ^= 1 << bit
 
+    def content(self, name: str) -> bytes:
+        """All bytes of the file as a reader sees them, without any fault."""
+        return bytes(self._existing(name).cached)
+
     def used_bytes(self) -> int:
         """What the files take together."""
         return sum(len(file.cached) for file in self._files.values())

@@ -23,6 +23,8 @@ class Chaos:
     def __init__(self, cluster: Cluster, rates: Rates, chance: Chance) -> None:
         self._cluster, self._rates, self._chance = cluster, rates, chance
         self.counts: dict[str, int] = {}
+        self._victim = cluster.nodes[chance.choice(cluster.names)]
+        """The only node whose disk is lost or rots: everything committed stays on the others."""
         self._is_over = False
 
     def begin(self) -> None:
@@ -91,6 +93,21 @@ class Chaos:
         if chance.happens(rates.transfer):
             self._count("transfer")
             cluster.operator.transfer()
+
+        if rates.wipe or rates.rot:
+            self._spoil()
+
+    def _spoil(self) -> None:
+        """The victim's data is lost, or bits of it flip; now and then the operator takes it in again."""
+        rates, chance, victim = self._rates, self._chance, self._victim
+        if chance.happens(rates.wipe):
+            self._count("wipe")
+            victim.wipe()
+        if chance.happens(rates.rot):
+            self._count("rot")
+            victim.rot()
+        if chance.happens(rates.restart):
+            self._cluster.operator.readmit()
 
     def _count(self, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1

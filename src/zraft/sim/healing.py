@@ -7,7 +7,7 @@ must come to hold the same log and the same state (L4).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from zraft.core.entries import Membership
@@ -58,12 +58,12 @@ def heal_all(cluster: Cluster) -> None:
         raise Violation("progress", f"nobody was served after all was healed; {_story(cluster)}")
     for client in cluster.clients.values():
         client.stop()
-    if not _run_until(cluster, EQUAL_TIMEOUTS, lambda: not _difference(cluster)):
+    if not _run_until(cluster, EQUAL_TIMEOUTS, lambda: _is_equal(cluster)):
         raise Violation("equality", f"{_difference(cluster)}; {_story(cluster)}")
 
 
 def _start(node: SimNode) -> None:
-    if not node.start():
+    if not node.start() and not node.start():  # a rotten disk was exchanged for an empty one
         raise Violation("restart", f"{node.name} cannot start: {node.fault}")
 
 
@@ -85,20 +85,34 @@ def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
     in_force = [ghost.disk.configurations[-1].membership for ghost in ghosts if ghost.disk.configurations]
     in_force += [ghost.log.configurations[-1].membership for ghost in ghosts if ghost.log.configurations]
     down: list[str] = []
+    lost = cluster.operator.lost
     for name in chance.shuffled(cluster.names):
-        is_spare = all(can_decide(membership, [*down, name]) for membership in in_force if membership is not None)
+        is_spare = all(can_decide(membership, [*down, name], lost) for membership in in_force if membership is not None)
         if is_spare and chance.below(4):
             down.append(name)
     return down if in_force else []
 
 
-def can_decide(membership: Membership, down: list[str]) -> bool:
-    """Majorities of all voter sets, also the one that is the target, are on other nodes than `down`."""
+def can_decide(membership: Membership, down: Sequence[str], lost: Sequence[Member] = ()) -> bool:
+    """Majorities of all voter sets, also the one that is the target, are on other nodes than `down`, and not `lost`."""
 
     def is_well(voters: tuple[Member, ...]) -> bool:
-        return 2 * sum(voter.peer.node not in down for voter in voters) > len(voters) or not voters
+        well = sum(voter.peer.node not in down and voter not in lost for voter in voters)
+        return 2 * well > len(voters) or not voters
 
     return is_well(membership.voters) and is_well(membership.outgoing) and is_well(membership.target)
+
+
+def _is_equal(cluster: Cluster) -> bool:
+    """No difference; members that lost their data are taken in again first."""
+    if not _difference(cluster):
+        return True
+    for node in cluster.nodes.values():
+        if node.host is None:
+            _start(node)
+    if cluster.operator.lost:
+        cluster.operator.readmit()
+    return False
 
 
 def _difference(cluster: Cluster) -> str:

@@ -31,6 +31,9 @@ from zraft.wire.frames import array_of
 from zraft.wire.peering import decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
 
+_ROTTABLE_BYTES = 2048
+"""Files with less in them are left alone."""
+
 WALL_MS = 1_700_000_000_000
 """What wall clocks show when a run begins."""
 
@@ -57,6 +60,7 @@ class NodeTally(msgspec.Struct):
     store_failures: int = 0
     refused_starts: int = 0
     images: int = 0
+    wipes: int = 0
 
 
 class SimNode:
@@ -74,7 +78,10 @@ class SimNode:
         self._watched: dict[str, Member] = {}
         self._turn_due = False
         self._armed_ms: Millis = 0
+        self.is_rotten = False
+        """Bits of its disk were flipped: it may refuse to run, and then gets an empty disk."""
         self.on_change: Callable[[SimNode], None] = _ignore
+        self.on_wipe: Callable[[SimNode], None] = _ignore
         world.network.attach(self.owner)
 
     @property
@@ -100,6 +107,8 @@ class SimNode:
             self.fault = str(error)
             world.trace.note(self.name, f"cannot start: {error}")
             self.disk.crash(power_loss=False)
+            if self.is_rotten:
+                self.wipe()
             return False
         self.fault = ""
         self.host = host
@@ -132,6 +141,26 @@ class SimNode:
             self._world.trace.note(self.name, "loses power while down")
             self.disk.crash(power_loss=True)
 
+    def wipe(self) -> None:
+        """Its data is gone for good; what starts there next is somebody else (BM-043)."""
+        self.crash(power_loss=False)
+        self._world.trace.note(self.name, "gets an empty disk")
+        self.tally.wipes += 1
+        self.is_rotten = False
+        self.disk.wipe()
+        self.on_wipe(self)
+
+    def rot(self) -> None:
+        """A few bits flip in what lies well before the end of a file: a last record that rots looks like a torn one."""
+        chance = self._chance
+        for name in self.disk.names():
+            used = len(self.disk.content(name).rstrip(b"\0"))
+            if used >= _ROTTABLE_BYTES and chance.below(2):
+                offset = chance.below(used // 2)
+                self._world.trace.note(self.name, f"a bit flips in {name} at {offset}")
+                self.disk.flip(name, offset, chance.below(8))
+                self.is_rotten = True
+
     def _watch(self, host: Host) -> None:
         """New replicas are shown to the checks, failed ones are a violation unless the store failed."""
         for name, peer in host.peers.items():
@@ -139,7 +168,7 @@ class SimNode:
                 self._watched[name] = peer.raft.me
                 self._world.checks.started(peer.raft.replica)
                 peer.watch = self._stepped
-        if host.failed and host.fatal is None:
+        if host.failed and host.fatal is None and not self.is_rotten:
             name, failed = next(iter(host.failed.items()))
             raise Violation("replica fault", f"{name}@{self.name}: {failed.fault}")
 
@@ -196,7 +225,10 @@ class SimNode:
         duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
         self._watch(host)
         self._carry_out(duties)
-        if world.image_rate and self._chance.happens(world.image_rate):
+        if host.failed and self.is_rotten:
+            self.wipe()
+            return
+        if not self.is_rotten and self._chance.happens(world.image_rate):
             self._check_image()
         if duties.fatal is not None:
             self.tally.store_failures += 1

@@ -58,6 +58,8 @@ class Operator:
         self.is_founded = False
         self.is_done = False
         """No further change is begun, not even one whose configuration was asked for."""
+        self.lost: list[Member] = []
+        """Replicas whose data is gone."""
         self.changes = 0
         self.changed = 0
         self.transfers = 0
@@ -82,6 +84,22 @@ class Operator:
         """Ask for an empty replica on `node`: new, or in place of one that lost its data."""
         self._ask(node, "start", StartPeer(self._next(), PEER, self._group, "dict"))
 
+    def replace(self, node: str) -> None:
+        """The replica on `node` has lost its data: ask for an empty one until it is there."""
+        member = self.members.pop(node, None)
+        if member is not None:
+            self.lost.append(member)
+        self._revive_until_there(node)
+
+    def _revive_until_there(self, node: str) -> None:
+        if node not in self.members:
+            self.revive(node)
+            self._scheduler.after(ASK_AGAIN_MS, self._revive_until_there, node, owner=self.owner)
+
+    def readmit(self) -> None:
+        """Ask for the configuration; the answer is followed by a change to the replicas that are there now."""
+        self._ask(self._leader, "readmit", GetConf(self._next(), PEER))
+
     def change(self) -> None:
         """Ask for the configuration; the answer is followed by a change to another one."""
         self._ask(self._leader, "change", GetConf(self._next(), PEER))
@@ -105,12 +123,14 @@ class Operator:
         for reply in decode_replies(frame):
             kind, node = self._wants.pop(reply.id, ("", ""))
             match reply:
-                case Started(member=member):
+                case Started(member=member) if member not in self.lost:
                     self.members[node] = member
                     if len(self.members) == len(self._nodes) and not self.is_founded:
                         self._prepare(None)
                 case Conf() if kind == "change" and not self.is_done:
                     self._change_from(node, reply)
+                case Conf() if kind == "readmit":
+                    self._readmit_to(node, reply)
                 case Result():
                     self.is_founded = self.is_founded or kind == "found"
                     self.changed += kind == "changing"
@@ -125,3 +145,9 @@ class Operator:
         target = self._chance.sample(known, self._chance.between(1, len(known)))
         old = [member.peer for member in conf.members]
         self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))
+
+    def _readmit_to(self, node: str, conf: Conf) -> None:
+        target = [self.members.get(member.peer.node, member) for member in conf.members]
+        if target != list(conf.members):
+            old = [member.peer for member in conf.members]
+            self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))

@@ -57,6 +57,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     sync_error: Range = (100, 3_000)
     churn: Range = (5_000, 40_000)
     transfer: Range = (5_000, 40_000)
+    wipe: Range = (0, 0)
+    """Of one node of the run, which then is somebody else; to be used without `churn`, and with 3 nodes or more."""
+    rot: Range = (0, 0)
+    """Of the same node: bits of its files flip."""
     skew: Range = (500, 2_000)
     """Rates of clocks, in thousandths."""
     skewed: int = 25
@@ -118,6 +122,16 @@ PROFILES: Final = {
             churn=(30_000, 150_000),
         ),
         Profile(
+            name="rot",
+            always=frozenset({"heal", "restart", "sync_ms", "wipe", "rot", "crash"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 3, 5),
+            think_ms=(2, 5),
+            reads=(5, 20),
+            wipe=(1_000, 10_000),
+            rot=(5_000, 50_000),
+        ),
+        Profile(
             name="calm",
             always=frozenset({"sync_ms", "heal", "restart"}),
             never=frozenset(
@@ -157,6 +171,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     sync_error: int
     churn: int
     transfer: int
+    wipe: int
+    rot: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:

@@ -28,8 +28,8 @@ MUTANTS = (
             Change(
                 f"{_PEER}.__init__",
                 "settings, recovered, seed=seed",
-                "settings, type(recovered)(type(recovered.hard_state)(), recovered.mark, recovered.lasts, recovered.terms,"
-                " recovered.tail, recovered.memberships, recovered.time), seed=seed",
+                "settings, type(recovered)(type(recovered.hard_state)(), recovered.mark, recovered.lasts,"
+                " recovered.terms, recovered.tail, recovered.memberships, recovered.time), seed=seed",
             ),
         ),
         "crashes",

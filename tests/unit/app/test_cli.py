@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from zraft.app import cli, simulation
+from zraft.app.bench import Progress
 from zraft.app.commands import COMMANDS, root
 from zraft.app.logs import FolderReader
 from zraft.errors import UsageError
@@ -159,3 +160,11 @@ def test_a_folder_that_is_only_read_takes_no_jobs(tmp_path: Path) -> None:
         reader.submit(Job(1, ()))
     with pytest.raises(UsageError):
         reader.perform(SyncFolder())
+
+
+def test_progress_is_one_line_that_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, written over and over."""
+    progress = Progress(2000)
+    progress.tell(500, 2.0)
+    progress.clear()
+    assert capsys.readouterr() == ("", "\r\x1b[K500 of 2,000 (25 %), 250/s\r\x1b[K")

@@ -33,6 +33,7 @@ from zraft.wire.values import decode_value, encode_value
 GROUP = GroupId(b"group of a test!")
 ELECTION_MS = 500
 NAMES = ("n1:1", "n2:1", "n3:1")
+ALONE = ("n1:1",)
 
 
 def raft_settings(**changes: Any) -> RaftSettings:
@@ -288,3 +289,17 @@ class World:
 
 def peer_id(node: str, name: str = "p") -> PeerId:
     return PeerId(name, node)
+
+
+def wrote(world: World, node: str, key: str, value: Any) -> Any:
+    """Written and answered, at this moment."""
+    number = world.write(node, (key, value))
+    world.settle()
+    return world.asker.result(number)
+
+
+def read(world: World, node: str, key: str) -> Any:
+    """Asked and answered, at this moment."""
+    number = world.query(node, key)
+    world.settle()
+    return world.asker.result(number)
