@@ -1,6 +1,6 @@
 """Three nodes of which one is stopped, one is cut off and one is killed, in every order (§3.6, §3.8, §5).
 
-Each order goes through a group that has lost its majority twice, once because nobody runs and once because nobody hears.
+Each order loses the majority twice: one node is down and one unheard, first the one, then the other.
 """
 
 from __future__ import annotations
