@@ -20,7 +20,6 @@ from zraft.types import Index, PeerId, Value
 from zraft.wire.requests import Query, Result, Stat, Status, Transfer, Write
 from zraft.wire.values import decode_value, encode_value
 
-
 _LOOK_AGAIN_S: Final = 0.01
 """Pause between two looks at whether a peer leads."""
 

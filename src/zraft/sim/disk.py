@@ -242,7 +242,7 @@ class SimDisk:
             self._perform(operation)
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "EIO")
-            self._complete(DiskError(type(operation).__name__, name, str(error)))
+            self._complete(DiskError(f"{type(operation).__name__} {error.filename}", name, str(error)))
             return False
         self._place += 1
         return True

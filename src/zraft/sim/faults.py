@@ -52,6 +52,8 @@ class Chaos:
                 slow_ms=self._chance.between(50, 1000),
                 write_error=rates.write_error,
                 sync_error=rates.sync_error,
+                read_error=rates.read_error,
+                quota=rates.quota,
                 sticky=self._chance.below(2) == 0,
             )
         cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)

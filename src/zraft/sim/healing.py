@@ -25,7 +25,7 @@ Condition: TypeAlias = Callable[[], bool]
 SETTLE_TIMEOUTS = 3
 """Election timeouts after which no request for a change is under way any more."""
 
-PROGRESS_TIMEOUTS = 60
+PROGRESS_TIMEOUTS = 300
 """Election timeouts within which a healed quorum must serve. Generous: it is about ever or never."""
 
 EQUAL_TIMEOUTS = 100

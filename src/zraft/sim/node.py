@@ -168,7 +168,7 @@ class SimNode:
                 self._watched[name] = peer.raft.me
                 self._world.checks.started(peer.raft.replica)
                 peer.watch = self._stepped
-        if host.failed and host.fatal is None and not self.is_rotten:
+        if host.failed and host.fatal is None and not self.is_rotten and not self.disk.faults.read_error:
             name, failed = next(iter(host.failed.items()))
             raise Violation("replica fault", f"{name}@{self.name}: {failed.fault}")
 
@@ -225,8 +225,8 @@ class SimNode:
         duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
         self._watch(host)
         self._carry_out(duties)
-        if host.failed and self.is_rotten:
-            self.wipe()
+        if host.failed and host.fatal is None:
+            self._stop_failed()
             return
         if not self.is_rotten and self._chance.happens(world.image_rate):
             self._check_image()
@@ -237,6 +237,13 @@ class SimNode:
         elif duties.has_more:
             self._turn_due = True
             world.scheduler.after(1, self._turn, owner=self.owner)
+
+    def _stop_failed(self) -> None:
+        """A replica is down, as it must be where its data cannot be read: an operator looks after it."""
+        if self.is_rotten:
+            self.wipe()
+        else:
+            self.crash(power_loss=False)
 
     def _carry_out(self, duties: Duties) -> None:
         world = self._world

@@ -55,6 +55,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     slow_sync: Range = (1_000, 50_000)
     write_error: Range = (100, 3_000)
     sync_error: Range = (100, 3_000)
+    read_error: Range = (0, 0)
+    quota: Range = (0, 0)
+    """Bytes that the files of a node may take, during the chaos."""
     churn: Range = (5_000, 40_000)
     transfer: Range = (5_000, 40_000)
     wipe: Range = (0, 0)
@@ -122,6 +125,16 @@ PROFILES: Final = {
             churn=(30_000, 150_000),
         ),
         Profile(
+            name="disk",
+            always=frozenset({"heal", "restart", "sync_ms", "stall", "write_error", "sync_error", "crash"}),
+            nodes=(1, 3, 3, 5),
+            write_error=(500, 10_000),
+            sync_error=(500, 10_000),
+            read_error=(500, 10_000),
+            quota=(20_000, 200_000),
+            restart=(100_000, 400_000),
+        ),
+        Profile(
             name="rot",
             always=frozenset({"heal", "restart", "sync_ms", "wipe", "rot", "crash"}),
             never=frozenset({"churn", "write_error", "sync_error"}),
@@ -169,6 +182,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     slow_sync: int
     write_error: int
     sync_error: int
+    read_error: int
+    quota: int
     churn: int
     transfer: int
     wipe: int

@@ -122,8 +122,10 @@ class _Run:
             ("duplicated frame", tally.duplicated),
             ("replayed frame", tally.replayed),
             ("disk error", sum(node.disk.tally.errors for node in nodes)),
+            ("disk full", sum(node.disk.tally.no_space for node in nodes)),
             ("slow sync", sum(node.disk.tally.slow_syncs for node in nodes)),
             ("torn sector", sum(node.disk.tally.torn_sectors for node in nodes)),
+            ("refused start", sum(node.tally.refused_starts for node in nodes)),
             ("store failure", sum(node.tally.store_failures for node in nodes)),
         ):
             if count:

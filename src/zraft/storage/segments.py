@@ -22,10 +22,12 @@ _AT_ONCE: Final = 4
 class Segment:
     """A segment that has or will have records."""
 
-    __slots__ = ("capacity", "first_lsn", "last_lsn", "live", "sequence", "used")
+    __slots__ = ("capacity", "first_lsn", "last_lsn", "live", "name", "sequence", "used")
 
     def __init__(self, sequence: int, capacity: int, first_lsn: int) -> None:
         self.sequence = sequence
+        self.name = segment_name(sequence)
+        """The file."""
         self.capacity = capacity
         """Bytes that may be written before the next segment is begun."""
         self.first_lsn = first_lsn
@@ -34,11 +36,6 @@ class Segment:
         """Where the next record goes."""
         self.live = 0
         """Bytes of records that somebody still needs."""
-
-    @property
-    def name(self) -> str:
-        """The file."""
-        return segment_name(self.sequence)
 
 
 class Segments:

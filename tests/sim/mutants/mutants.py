@@ -162,6 +162,24 @@ MUTANTS = (
         "crashes",
     ),
     Mutant(
+        "BM-093",
+        "a sync that failed counts as done",
+        (
+            Change(
+                "zraft.storage.store:Store.completed",
+                "if completion.error is not None:",
+                "if completion.error is not None and 'SyncFile' not in completion.error.operation:",
+            ),
+        ),
+        "disk",
+    ),
+    Mutant(
+        "BM-095",
+        "corruption is taken for the end of the log",
+        (Change("zraft.storage.replay:Trace.fail", "self.fault = self.fault or error", "pass"),),
+        "rot",
+    ),
+    Mutant(
         "BM-100",
         "the folder is not synced after a segment was created",
         (Change("zraft.storage.journal:Journal.next_slice", "SyncFile(name), SyncFolder()", "SyncFile(name)"),),

@@ -25,6 +25,7 @@ from zraft.types import NOT_FOUND, Index, PeerId, Value
 KEYS_AT_ONCE: Final = 3
 OPERATIONS_A_KEY: Final = 60
 PATIENCE_S: Final = 3.0
+HASTE_S: Final = 0.2
 PAUSE_S: Final = 0.004
 """Between the requests of one client: the machine is to be busy with faults, not with load."""
 REFUSED_PAUSE_S: Final = 0.02
@@ -48,6 +49,8 @@ class Recorder:
         """The newest index that any answer named."""
         self.leader: PeerId | None = None
         """Who acknowledged the last write whose client knows it."""
+        self.written: Hashable = None
+        """The key of the last acknowledged write."""
         self._moments = itertools.count(1)
         self._drawn = 0
 
@@ -87,6 +90,7 @@ class Recorder:
         self.highest = max(self.highest, answer.index)
         if not isinstance(asked, Get):
             self.acknowledged += 1
+            self.written = key
             self.leader = answer.target.leader if isinstance(answer.target, LightSession) else answer.target
         return None
 
@@ -102,27 +106,43 @@ class Recorder:
         return self.leader
 
 
-async def _requests(recorder: Recorder, name: str, ask: Ask, *, writes: float = 0.6) -> None:
-    """One request after the other until the recorder is over; one write in six removes."""
+async def _requests(recorder: Recorder, name: str, ask: Ask, *, writes: float = 0.6, follows: float = 0.0) -> None:
+    """One request after the other until the recorder is over; one write in six removes.
+
+    `follows` is how many of the reads are of the key that was written last, by anybody.
+    """
     chance = random.Random(name)
     for number in itertools.count():
         if recorder.is_over:
             return
-        key = recorder.draw_key(chance)
+        key: Hashable = recorder.draw_key(chance)
         asked: Input = Get()
         if chance.random() < writes:
             asked = Remove() if chance.randrange(6) == 0 else Put(f"{name}-{number}")
+        elif chance.random() < follows:
+            key = key if recorder.written is None else recorder.written
         error = await recorder.perform(name, key, asked, ask)
         await asyncio.sleep(PAUSE_S if error is None else REFUSED_PAUSE_S)
 
 
-async def plain_client(client: Client, peers: Sequence[PeerId], recorder: Recorder, name: str) -> None:
-    """Each request goes to a peer that is asked in turn, which may send it on to the leader."""
+async def plain_client(
+    client: Client,
+    peers: Sequence[PeerId],
+    recorder: Recorder,
+    name: str,
+    *,
+    avoid: Callable[[], PeerId | None] = lambda: None,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Each request goes to a peer that is asked in turn, which may name the leader; not to whom `avoid` says."""
     targets = itertools.cycle(peers)
 
     async def ask(asked: Input, request: Value) -> Answered:
         call = client.query if isinstance(asked, Get) else client.write
-        return await call(next(targets), request, timeout=PATIENCE_S)
+        target = next(targets)
+        if target == avoid():
+            target = next(targets)
+        return await call(target, request, timeout=patience_s)
 
     await _requests(recorder, name, ask)
 
@@ -138,8 +158,10 @@ async def light_client(client: Client, peers: Sequence[PeerId], recorder: Record
         await _requests(recorder, name, ask)
 
 
-async def direct_client(client: Client, whom: Callable[[], PeerId], recorder: Recorder, name: str) -> None:
-    """Asks the peer that `whom` names, and no other, whatever it answers: mostly reads of what others write."""
+async def direct_client(
+    client: Client, whom: Callable[[], PeerId], recorder: Recorder, name: str, *, writes: float
+) -> None:
+    """Asks the peer that `whom` names, and no other, whatever it answers; reads mostly what was written last."""
 
     async def ask(asked: Input, request: Value) -> Answered:
         call = client.query if isinstance(asked, Get) else client.write
@@ -147,20 +169,26 @@ async def direct_client(client: Client, whom: Callable[[], PeerId], recorder: Re
         recorder.direct_reads += isinstance(asked, Get)
         return answer
 
-    await _requests(recorder, name, ask, writes=0.1)
+    await _requests(recorder, name, ask, writes=writes, follows=0.7)
 
 
 @asynccontextmanager
 async def clients(
     client: Client, peers: Sequence[PeerId], recorder: Recorder, *, whom: Callable[[], PeerId] | None = None
 ) -> AsyncIterator[None]:
-    """Clients of every kind at work, until the end of the block. With `whom`, also some that ask only that peer."""
+    """Clients of every kind at work, until the end of the block.
+
+    With `whom` also some that ask only that peer, and some that ask the others and lose patience soon.
+    """
     async with asyncio.TaskGroup() as tasks:
         for number in range(3):
             tasks.create_task(plain_client(client, peers, recorder, f"plain{number}"))
             tasks.create_task(light_client(client, peers, recorder, f"light{number}"))
             if whom is not None:
-                tasks.create_task(direct_client(client, whom, recorder, f"direct{number}"))
+                writes = 0.0 if number else 0.1  # a write at a leader that nobody hears takes all of the client's time
+                tasks.create_task(direct_client(client, whom, recorder, f"direct{number}", writes=writes))
+                name = f"hasty{number}"
+                tasks.create_task(plain_client(client, peers, recorder, name, avoid=whom, patience_s=HASTE_S))
         try:
             yield
         finally:
