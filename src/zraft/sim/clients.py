@@ -16,6 +16,7 @@ from zraft.sim.chance import Chance
 from zraft.sim.history import Get, Input, Operation, Put, Remove
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Owner, Scheduler
+from zraft.sim.trace import Trace
 from zraft.types import NOT_FOUND, Millis, PeerId
 from zraft.wire.failures import Failed, FailureCode
 from zraft.wire.frames import array_of
@@ -62,11 +63,12 @@ class SimClient:
         settings: ClientSettings,
         peers: Sequence[PeerId],
         moment: Moment,
+        trace: Trace,
     ) -> None:
         self.owner = Owner(name)
         self.name = name
         self._scheduler, self._network, self._chance = scheduler, network, chance
-        self._settings, self._moment = settings, moment
+        self._settings, self._moment, self._trace = settings, moment, trace
         self._peers = list(peers)
         self._target = chance.choice(self._peers)
         self._number = 0
@@ -152,15 +154,16 @@ class SimClient:
         is_refused: bool = False,
     ) -> None:
         self._pending = None
-        self.history.append(
-            Operation(
-                client=self.name,
-                key=pending.key,
-                call=pending.call,
-                returned=returned,
-                input=pending.input,
-                output=output,
-                index=index,
-                is_refused=is_refused,
-            )
+        operation = Operation(
+            client=self.name,
+            key=pending.key,
+            call=pending.call,
+            returned=returned,
+            input=pending.input,
+            output=output,
+            index=index,
+            is_refused=is_refused,
         )
+        self.history.append(operation)
+        if self._trace.keep:
+            self._trace.line(self.name, "refused" if is_refused else str(operation))

@@ -85,7 +85,9 @@ class Cluster:
         peers = [PeerId(PEER, name) for name in self.names]
         names = [f"c{number}" for number in range(chance.between(*profile.clients))]
         return {
-            name: SimClient(name, self.scheduler, self.network, chance.split(name), settings, peers, self._moment)
+            name: SimClient(
+                name, self.scheduler, self.network, chance.split(name), settings, peers, self._moment, self.trace
+            )
             for name in names
         }
 

@@ -14,6 +14,7 @@ import msgspec
 from zraft.core.events import Event
 from zraft.core.output import Output
 from zraft.core.raft import Raft
+from zraft.core.text import message_text
 from zraft.errors import StorageError
 from zraft.machine.registry import Backends
 from zraft.peer.duties import Duties
@@ -183,8 +184,11 @@ class SimNode:
         if host is None:
             return
         now = self.now()
+        trace = self._world.trace
         if is_peer:
             for group, message in decode_messages(frame, sender_node=source, own_node=self.name):
+                if trace.keep:
+                    trace.line(self.name, f"<- {source} {message_text(message).partition(' ')[2]}")
                 host.receive(now, group, message)
         else:
             for request in decode_requests(frame):

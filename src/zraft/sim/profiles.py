@@ -146,6 +146,7 @@ PROFILES: Final = {
         ),
         Profile(
             name="calm",
+            chaos_timeouts=10,
             always=frozenset({"sync_ms", "heal", "restart"}),
             never=frozenset(
                 "loss duplicate replay clog partition crash blackout pause stall write_error sync_error churn "

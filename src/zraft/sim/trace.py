@@ -34,6 +34,10 @@ class Trace:
         if self.keep:
             self.lines.append(line)
 
+    def line(self, who: str, text: str) -> None:
+        """For readers only: what it says is in the digest by other means. To be called where `keep` is set."""
+        self.lines.append(f"{self._scheduler.now_ms:8d} {who:<8} {text}")
+
     def digest(self) -> str:
         """Of everything so far, in hexadecimal."""
         return self._hash.hexdigest()

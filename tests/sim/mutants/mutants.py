@@ -185,6 +185,11 @@ MUTANTS = (
         (Change("zraft.storage.journal:Journal.next_slice", "SyncFile(name), SyncFolder()", "SyncFile(name)"),),
         "crashes",
     ),
+    Mutant(
+        "BM-112",
+        "a message that was lost keeps its place in the window",
+        (Change(f"{_CORE}.replication:recover_lost", "progress.lose_flights()", "pass"),),
+    ),
 )
 
 SEEDS = 300
