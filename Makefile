@@ -20,6 +20,8 @@ COVER := $(PY) -m coverage run -m pytest -q
 LOCK := requirements-dev.lock
 STAMP := $(VENV)/installed-$(shell cat pyproject.toml $(LOCK) | cksum | tr ' ' '-')
 TIMES := build/times
+# Not named MAKE, so that `make -n test` prints and does not run.
+SELF := $(MAKE)
 
 # A suite that runs no test fails (--every-suite-runs).
 PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum
@@ -60,7 +62,7 @@ test: $(STAMP) ## everything that CI runs; each part's time at the end
 	@mkdir -p build && rm -f $(TIMES) && $(PY) -m coverage erase
 	@status=0; for part in $(PARTS); do \
 		echo "== $$part"; start=$$(date +%s); \
-		$(MAKE) --no-print-directory part-$$part || status=1; \
+		$(SELF) --no-print-directory part-$$part || status=1; \
 		printf '%6d s  %s\n' $$(( $$(date +%s) - start )) $$part >> $(TIMES); \
 		test $$status = 0 || break; \
 	done; echo "== times"; cat $(TIMES); exit $$status

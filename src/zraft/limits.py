@@ -45,8 +45,8 @@ UNCOMMITTED_BYTES: Final = 64 * MIB
 LOG_CACHE_BYTES: Final = 64 * MIB
 """Batches of one log that stay in memory for slow followers; older ones are read from the journal."""
 
-LOAD_BYTES: Final = 1 * MIB
-"""What one read of older batches brings at most."""
+LOAD_BYTES: Final = APPEND_BYTES
+"""What one read of older batches for a follower brings: as much as one message carries; more would be read twice."""
 
 FRAME_BYTES_HANDSHAKE: Final = 4 * KIB
 """No frame may be larger before the handshake is done: strangers make us allocate nothing."""

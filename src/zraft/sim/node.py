@@ -35,6 +35,9 @@ from zraft.wire.requests import decode_requests, encode_item
 _ROTTABLE_BYTES = 2048
 """Files with less in them are left alone."""
 
+_IMAGES_AT_MOST = 40
+"""Images of one node that are opened in a run: each costs as much as a start."""
+
 WALL_MS = 1_700_000_000_000
 """What wall clocks show when a run begins."""
 
@@ -232,7 +235,8 @@ class SimNode:
         if host.failed and host.fatal is None:
             self._stop_failed()
             return
-        if not self.is_rotten and self._chance.happens(world.image_rate):
+        is_due = self.tally.images < _IMAGES_AT_MOST and self._chance.happens(world.image_rate)
+        if is_due and not self.is_rotten:
             self._check_image()
         if duties.fatal is not None:
             self.tally.store_failures += 1

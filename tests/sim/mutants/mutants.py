@@ -20,6 +20,7 @@ MUTANTS = (
                 "self._send(message, self._issued if hasattr(message, 'index') else 0)",
             ),
         ),
+        median=2,
     ),
     Mutant(
         "BM-002",
@@ -33,6 +34,7 @@ MUTANTS = (
             ),
         ),
         "crashes",
+        median=1,
     ),
     Mutant(
         "BM-003",
@@ -44,6 +46,7 @@ MUTANTS = (
                 "old = self.role; self.voted_for = None\n",
             ),
         ),
+        median=1,
     ),
     Mutant(
         "BM-005",
@@ -56,6 +59,7 @@ MUTANTS = (
             ),
         ),
         "elections",
+        median=2,
     ),
     Mutant(
         "BM-014",
@@ -70,6 +74,7 @@ MUTANTS = (
                 "        truncate_from(replica, end + 1)\n",
             ),
         ),
+        median=5,
     ),
     Mutant(
         "BM-016",
@@ -81,11 +86,13 @@ MUTANTS = (
                 "replica.current_term, True, log.last_index)",
             ),
         ),
+        median=5,
     ),
     Mutant(
         "BM-017",
         "a late reply moves the match index back",
         (Change(f"{_CORE}.progress:Progress.acknowledged", "if is_news:", "if True:"),),
+        median=4,
     ),
     Mutant(
         "BM-018",
@@ -103,24 +110,28 @@ MUTANTS = (
             ),
         ),
         "stale",
+        median=7,
     ),
     Mutant(
         "BM-020",
         "entries of earlier terms are committed by counting",
         (Change(f"{_CORE}.replication:advance_commit", " or replica.log.term_at(index) != replica.current_term", ""),),
         "elections",
+        median=2,
     ),
     Mutant(
         "BM-034",
         "a truncated configuration stays in force",
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
+        median=26,
     ),
     Mutant(
         "BM-063",
         "a new leader answers reads before it has committed anything",
         (Change(f"{_CORE}.reads:_begin_round", " or replica.commit_index < role.term_start", ""),),
         "stale",
+        median=2,
     ),
     Mutant(
         "BM-064",
@@ -133,6 +144,7 @@ MUTANTS = (
             ),
         ),
         "stale",
+        median=12,
     ),
     Mutant(
         "BM-067",
@@ -143,6 +155,7 @@ MUTANTS = (
             ),
         ),
         "stale",
+        median=20,
     ),
     Mutant(
         "BM-090",
@@ -154,12 +167,14 @@ MUTANTS = (
                 "return replica.log.last_index",
             ),
         ),
+        median=1,
     ),
     Mutant(
         "BM-091",
         "the journal reports entries durable that it has not synced",
         (Change("zraft.storage.journal:Journal.take", "writes += (SyncFile(", "writes += () and (SyncFile("),),
         "crashes",
+        median=1,
     ),
     Mutant(
         "BM-093",
@@ -172,23 +187,27 @@ MUTANTS = (
             ),
         ),
         "disk",
+        median=6,
     ),
     Mutant(
         "BM-095",
         "corruption is taken for the end of the log",
         (Change("zraft.storage.replay:Trace.fail", "self.fault = self.fault or error", "pass"),),
         "rot",
+        median=2,
     ),
     Mutant(
         "BM-100",
         "the folder is not synced after a segment was created",
         (Change("zraft.storage.journal:Journal.next_slice", "SyncFile(name), SyncFolder()", "SyncFile(name)"),),
         "crashes",
+        median=1,
     ),
     Mutant(
         "BM-112",
         "a message that was lost keeps its place in the window",
         (Change(f"{_CORE}.replication:recover_lost", "progress.lose_flights()", "pass"),),
+        median=15,
     ),
 )
 
