@@ -60,6 +60,7 @@ MUTANTS = (
         ),
         "elections",
         median=2,
+        near=16,
     ),
     Mutant(
         "BM-014",
@@ -111,6 +112,7 @@ MUTANTS = (
         ),
         "stale",
         median=7,
+        near=6,
     ),
     Mutant(
         "BM-020",
@@ -125,6 +127,7 @@ MUTANTS = (
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
         median=26,
+        near=78,
     ),
     Mutant(
         "BM-063",
@@ -145,6 +148,7 @@ MUTANTS = (
         ),
         "stale",
         median=12,
+        near=23,
     ),
     Mutant(
         "BM-067",
@@ -156,6 +160,7 @@ MUTANTS = (
         ),
         "stale",
         median=20,
+        near=19,
     ),
     Mutant(
         "BM-090",
