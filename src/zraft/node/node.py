@@ -27,6 +27,7 @@ from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
 from zraft.node.neighbours import Neighbours
 from zraft.node.outlet import Outlet
+from zraft.node.promptness import Promptness
 from zraft.node.timekeeper import Timekeeper, now_ms
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import APPLY_ENTRIES
@@ -95,7 +96,7 @@ class Node:
             raise UsageError("a node is started once; make a new one")
         self._loop = loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
-        self._timekeeper = Timekeeper(loop, self._turn)
+        self._timekeeper = Timekeeper(loop, self._turns)
         try:
             await self._open()
             if self._failure is not None:
@@ -127,7 +128,7 @@ class Node:
             counters=self.counters,
             bounds=ListenerLimits(link=LinkLimits(frame_bytes=config.frame_bytes)),
         )
-        self._disk = disk = RealDisk(Path(config.log_dir), self._report)
+        self._disk = disk = RealDisk(Path(config.log_dir), self._report, deferring=Promptness())
         if config.listen.endswith(":0"):
             # Any free port: it is the node's name, so it comes first. Whoever asks at once is told to wait.
             self._listener = listener
@@ -213,7 +214,7 @@ class Node:
             continue
         if self._host is not None:
             host.stop()
-            self._turn()  # the last answers leave before the connections are closed
+            self._turns()  # the last answers leave before the connections are closed
 
     async def _hand_over(self, host: Host, names: list[str], deadline: Millis) -> None:
         """Others lead the groups of these replicas, where somebody could take over in time."""
@@ -262,7 +263,7 @@ class Node:
     async def _settle(self, host: Host) -> None:
         """Every save is durable, and the last record says so."""
         host.stop()
-        self._turn()
+        self._turns()
         deadline = now_ms() + 2 * self.config.election_timeout_ms
         while not host.is_settled and await self._next_turn(deadline):
             continue
@@ -377,15 +378,28 @@ class Node:
         if self._timekeeper is not None:
             self._timekeeper.schedule_turn()
 
-    def _turn(self) -> None:
-        """One turn of the host; an unexpected error in it stops the node rather than be printed and forgotten."""
+    def _turns(self) -> None:
+        """A turn, and where it leaves a small save to the loop, that save and the turn that follows from it.
+
+        Only where nothing was sent: whoever has sent something goes on listening while the thread writes.
+        """
+        has_sent = self._turn()
+        while self._disk is not None and self._disk.has_deferred:
+            completion = self._disk.do_deferred(in_thread=has_sent)
+            has_sent = completion is not None and self._tell(completion) and self._turn()
+
+    def _turn(self) -> bool:
+        """One turn of the host; an unexpected error in it stops the node rather than be printed and forgotten.
+
+        True where something was sent.
+        """
         host, timekeeper = self._host, self._timekeeper
         if host is None or timekeeper is None:
-            return
+            return False
         began = time.monotonic()
         try:
             duties = host.turn(timekeeper.believed_ms(), int(time.time() * 1000))
-            self._outlet.carry_out(duties, self._address)
+            has_sent = self._outlet.carry_out(duties, self._address)
             for name in duties.altered:
                 self._announcer.tell(host.view(name))
                 for node in host.neighbours(name):
@@ -394,7 +408,7 @@ class Node:
                         self._neighbours.dial(node, now_ms())
         except Exception as error:
             self._begin_stop(error)
-            return
+            return False
         self._turn_ended.set()
         self._pace(host, 1000 * (time.monotonic() - began), is_full=duties.has_more)
         timekeeper.turn_ended(duties.wake_at_ms)
@@ -402,6 +416,7 @@ class Node:
             timekeeper.schedule_turn()
         if duties.fatal is not None:
             self._begin_stop(duties.fatal)
+        return has_sent
 
     def _pace(self, host: Host, took_ms: float, *, is_full: bool) -> None:
         """A backend that is slow shall cost others a moment, not their leader: smaller slices."""
@@ -427,13 +442,18 @@ class Node:
                 return  # the loop was closed without stopping the node; nobody is left to tell
 
     def _completed(self, completion: Completion) -> None:
+        if self._tell(completion):
+            self._schedule_turn()
+
+    def _tell(self, completion: Completion) -> bool:
+        """The host knows of it; False where there is none any more."""
         if self._host is None:
-            return
+            return False
         try:
             self._host.completed(now_ms(), completion)
         except Exception as error:
             self._begin_stop(error)
-        self._schedule_turn()
+        return self._host is not None
 
     # -- connections
 
@@ -457,6 +477,7 @@ class Node:
             unavailable = PeerUnavailable(f"node {self.address} does not serve now: it starts or stops")
             for request in decode_requests(payload):
                 self._outlet.reply(link, error_to_failed(request.id, unavailable))
+            self._outlet.flush()
         else:
             now = now_ms()
             for request in decode_requests(payload):

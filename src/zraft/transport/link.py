@@ -163,6 +163,14 @@ class Link(asyncio.Protocol):
 
         Raises `TooLarge` where no frame could hold it.
         """
+        is_queued = self.queue(item, urgent=urgent)
+        if is_queued and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turn_ended)
+        return is_queued
+
+    def queue(self, item: bytes, *, urgent: bool = False) -> bool:
+        """As `send`, for callers that `flush` themselves when the turn ends."""
         lane, size = self._urgent if urgent else self._bulk, len(item)
         if not self.is_open or (lane.size and lane.size + size > self._bounds.queue_bytes):
             self._counters.dropped += 1
@@ -173,9 +181,6 @@ class Link(asyncio.Protocol):
             raise UsageError("a peer answers over the connection that it dialed itself")
         lane.items.append(item)
         lane.size += size
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._turn_ended)
         return True
 
     def flush(self) -> None:
