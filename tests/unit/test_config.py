@@ -240,13 +240,13 @@ def test_a_config_does_not_change() -> None:
     assert dataclasses.replace(config, cluster="other").cluster == "other"
 
 
-@pytest.mark.parametrize("rotation", ["", "$D0", "$D23", "$W0", "$W6D4", "$M1D0", "$M31"])
-def test_a_rotation_is_daily_weekly_or_monthly(rotation: str) -> None:
+@pytest.mark.parametrize("rotation", ["", "$D0", "$D23", "$W0", "$W6D4", "$M1D0", "$M31", "$H0", "$H59", "$M05D06"])
+def test_a_rotation_is_hourly_daily_weekly_or_monthly(rotation: str) -> None:
     """Or there is none."""
     assert ErrorLog(rotation=rotation).rotation == rotation
 
 
-@pytest.mark.parametrize("rotation", ["D0", "$D24", "$W7", "$M0", "$M32", "$H1", "$D0 ", None, 0])
+@pytest.mark.parametrize("rotation", ["D0", "$D24", "$W7", "$M0", "$M32", "$H60", "$H", "$D0 ", None, 0])
 def test_another_rotation_is_refused(rotation: Any) -> None:
     """With the table's key."""
     with pytest.raises(ConfigError, match=r"^log\.crash\.rotation: must be"):

@@ -125,7 +125,7 @@ class Node:
             secrets=Secrets(cluster=_key(config.cluster_secret), client=_key(config.client_secret)),
             handlers=self._handlers(self._opened, self._client_gone),
             counters=self.counters,
-            bounds=ListenerLimits(link=LinkLimits(frame_bytes=config.frame_bytes)),
+            bounds=ListenerLimits(link=LinkLimits().with_frames(config.frame_bytes)),
         )
         self._disk = disk = RealDisk(Path(config.log_dir), self._report)
         if config.listen.endswith(":0"):
@@ -480,7 +480,7 @@ class Node:
             target,
             self._handlers(self._node_back, self._node_lost),
             counters=self.counters,
-            bounds=LinkLimits(frame_bytes=config.frame_bytes),
+            bounds=LinkLimits().with_frames(config.frame_bytes),
         )
 
     def _node_back(self, link: Link) -> None:
