@@ -42,7 +42,7 @@ class Rotation:
 
     def after(self, seconds: float) -> float:
         """The first such moment after `seconds`, both in seconds since 1970."""
-        start = datetime.fromtimestamp(seconds)
+        start = datetime.fromtimestamp(seconds)  # noqa: DTZ006 - the clock on the wall decides what a day is
         return next(at for at in (moment.timestamp() for moment in self._moments(start)) if at > seconds)
 
     def _moments(self, start: datetime) -> Iterator[datetime]:

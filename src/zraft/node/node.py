@@ -50,6 +50,11 @@ ROLES: Final = ("blank", "follower", "candidate", "leader", "learner", "failed",
 _TIDY_S: Final = 60.0
 """How often connections that nobody needs any more are looked for."""
 
+_LOSES: Final[Mapping[str, str]] = {
+    "leader_dirty": "acknowledged writes may be lost where the leader's process or machine dies",
+    "dirty": "acknowledged writes may be lost where several machines lose power",
+}
+
 _SLOW_TURN_MS: Final[Millis] = 10
 """A turn that takes longer halves what replicas apply in the next; a full one of less than a third doubles it."""
 _LEAST_APPLIED: Final = 16
@@ -110,8 +115,8 @@ class Node:
             raise
         config = self.config
         self._is_running = True
-        if config.log_sync_mode != "default":
-            LOG.warning("log_sync_mode is %s: a power loss may lose acknowledged writes", config.log_sync_mode)
+        if config.log_sync_mode in _LOSES:
+            LOG.warning("log_sync_mode is %s: %s", config.log_sync_mode, _LOSES[config.log_sync_mode])
         LOG.info("node %s listens, cluster %s, %d peers", self.address, config.cluster, len(self.peers()))
         self._tidy()
         self._schedule_turn()
@@ -138,6 +143,7 @@ class Node:
             store=StoreSettings(segment_bytes=config.max_segment_size, sync=config.log_sync_mode != "dirty"),
             max_command_bytes=config.max_command_size,
             max_result_bytes=config.frame_bytes - limits.KIB,
+            sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
         self._host = host = Host(self._address, disk, self._backends, settings, seed=seed, now=now_ms())
@@ -219,12 +225,17 @@ class Node:
         """Others lead the groups of these replicas, where somebody could take over in time."""
         while names := host.hand_over(now_ms(), names):
             self._schedule_turn()
-            others = [node for name in names for node in host.neighbours(name)]
-            if not any(map(self._neighbours.is_connected, others)) or not await self._next_turn(deadline):
+            if not self._is_anybody_there(host, names) or not await self._next_turn(deadline):
                 break
         still = [name for name in host.leading() if name in names]
         if still:
-            LOG.warning("node %s: nobody took over from %s", self.address, ", ".join(still))
+            # Where a whole cluster stops there is nobody, and nothing is wrong.
+            level = logging.WARNING if self._is_anybody_there(host, still) else logging.INFO
+            LOG.log(level, "node %s: nobody took over from %s", self.address, ", ".join(still))
+
+    def _is_anybody_there(self, host: Host, names: list[str]) -> bool:
+        """Another node is connected that could lead a group of these replicas."""
+        return any(self._neighbours.is_connected(node) for name in names for node in host.neighbours(name))
 
     async def _next_turn(self, deadline: Millis | None) -> bool:
         """A turn has ended since this was called. False: not by the deadline, or there will be none."""

@@ -59,6 +59,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
+    sync_mode: str = "default"
+    """What the operator calls `raft.counts_unsaved` and `store.sync`; for the status."""
 
 
 class Host:
@@ -470,7 +472,7 @@ class Host:
         """The replica as it sees itself; None where there is none of that name."""
         peer = self.peers.get(name)
         if peer is not None:
-            return peer.status()
+            return msgspec.structs.replace(peer.status(), sync_mode=self.settings.sync_mode)
         failed, stopped = self.failed.get(name), self.stopped.get(name)
         if failed is not None:
             return status_of(failed.meta, self.node, failed.memberships, failed.fault)
