@@ -25,6 +25,8 @@ from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
+from zraft.node.log_files import CRASH
+from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
 from zraft.node.outlet import Outlet
 from zraft.node.timekeeper import Timekeeper, now_ms
@@ -80,6 +82,7 @@ class Node:
         self._neighbours = Neighbours(self._make_dialer)
         self._outlet = Outlet(self._neighbours)
         self._announcer = Announcer()
+        self._logs: Logs | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timekeeper: Timekeeper | None = None
         self._tidying: asyncio.TimerHandle | None = None
@@ -101,6 +104,7 @@ class Node:
         self._loop = loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         self._timekeeper = Timekeeper(loop, self._turn)
+        self._logs = Logs(self.config.log) if self.config.log is not None else None
         try:
             await self._open()
             if self._failure is not None:
@@ -111,10 +115,13 @@ class Node:
             try:
                 await self._release()
             finally:
+                await self._close_logs()
                 self._closed.set_result(None)
             raise
         config = self.config
         self._is_running = True
+        if self._logs is not None:
+            self._logs.open(self.address)
         if config.log_sync_mode in _LOSES:
             LOG.warning("log_sync_mode is %s: %s", config.log_sync_mode, _LOSES[config.log_sync_mode])
         LOG.info("node %s listens, cluster %s, %d peers", self.address, config.cluster, len(self.peers()))
@@ -189,6 +196,7 @@ class Node:
                 self.address,
                 failure,
                 exc_info=None if isinstance(failure, ZraftError) else failure,
+                extra={CRASH: failure},
             )
             self._failure = self._failure or failure
             self._host = None
@@ -208,8 +216,13 @@ class Node:
         except Exception as error:
             self._begin_stop(error)
         finally:
+            await self._close_logs()
             if self._closed is not None and not self._closed.done():
                 self._closed.set_result(None)
+
+    async def _close_logs(self) -> None:
+        if self._logs is not None:
+            await asyncio.to_thread(self._logs.close)
 
     async def _wind_down(self, host: Host) -> None:
         """Nothing new is begun, leadership goes to others, and what was begun is answered. Bounded."""

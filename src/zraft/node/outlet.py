@@ -10,9 +10,10 @@ import msgspec
 
 from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
 from zraft.errors import TooLarge
+from zraft.node.log_files import CRASH
 from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
-from zraft.peer.duties import Client, Duties
+from zraft.peer.duties import Client, Duties, Note
 from zraft.transport.link import Link
 from zraft.wire.peering import encode_message
 from zraft.wire.requests import Reply, encode_item
@@ -41,11 +42,17 @@ class Outlet:
         for link in touched:
             link.flush()
         for note in duties.notes:
-            LOG.log(logging.WARNING if note.is_alarm else logging.INFO, "%s: %s", note.peer or address, note.text)
+            self._log(note, address)
         for change in duties.changes:
             role, leader = change.change.role.value, change.change.leader
             leads = leader.peer if leader is not None else "unknown"
             LOG.info("peer %s: %s in term %d, leader %s", change.peer, role, change.change.term, leads)
+
+    def _log(self, note: Note, address: str) -> None:
+        level = logging.WARNING if note.is_alarm else logging.INFO
+        if note.error is not None:
+            level = logging.ERROR
+        LOG.log(level, "%s: %s", note.peer or address, note.text, extra={CRASH: note.error})
 
     def _send_messages(self, duties: Duties) -> None:
         now = now_ms()

@@ -113,7 +113,7 @@ class Host:
             self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)
-            self._down(FailedPeer(meta, str(fault), MembershipHistory(recovered), is_blank=is_new))
+            self._down(FailedPeer(meta, str(fault), MembershipHistory(recovered), is_blank=is_new), fault)
 
     def _check_name(self, peer: Peer) -> None:
         """A node that is started under another address is another node to all others: nobody counts its replicas."""
@@ -154,13 +154,14 @@ class Host:
         peer.fail(fault)
         memberships, blank = peer.raft.memberships, is_blank(peer.raft)
         self.forget_peer(peer.meta.name)
-        self._down(FailedPeer(peer.meta, peer.fault or fault, memberships, is_blank=blank))
+        self._down(FailedPeer(peer.meta, peer.fault or fault, memberships, is_blank=blank), peer.error)
 
-    def _down(self, failed: FailedPeer) -> None:
+    def _down(self, failed: FailedPeer, error: Exception | None) -> None:
         name = failed.meta.name
         self.failed[name] = failed
         self.outbox.duties.altered[name] = None
-        self.note(name, f"failed: {failed.fault}", is_alarm=True)
+        error = error or ReplicaFault(failed.fault)
+        self.outbox.duties.notes.append(Note(name, f"failed: {failed.fault}", is_alarm=True, error=error))
 
     def forget_peer(self, name: str, why: str = "was removed") -> None:
         """The replica does not run here any more, nor is it down; what waits for it is told."""
@@ -218,7 +219,7 @@ class Host:
         try:
             self.run(stopped.meta, stopped.recovered, self.make_machine(stopped.meta), now)
         except ReplicaFault as fault:
-            self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships))
+            self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships), fault)
             raise PeerUnavailable(self._why_not(name)) from fault
         return True
 
@@ -287,7 +288,7 @@ class Host:
                 case LoadFailed():
                     peer = self.peers.get(done.name)
                     if peer is not None:
-                        peer.fail(str(done.error))
+                        peer.fail(str(done.error), done.error)
                         self._active[done.name] = peer
                 case StoreFailed():
                     self._store_failed(done.error)
