@@ -85,7 +85,7 @@ class LogFile(RotatingFileHandler):
         try:
             if self.stream is not None and self._is_due(os.fstat(self.stream.fileno()).st_size):
                 self.doRollover()
-                self.stream = self.stream or self._open()
+                self._begin()
         except OSError as error:
             self._suspend(error)
 
@@ -95,9 +95,7 @@ class LogFile(RotatingFileHandler):
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802
         """It has reached its size, counted in bytes, or its time has come; an empty one stays."""
-        if self.stream is None:
-            self.stream = self._open()
-        size = os.fstat(self.stream.fileno()).st_size
+        size = os.fstat(self._begin().fileno()).st_size
         line = len(self.format(record).encode("utf-8", "backslashreplace")) + 1
         return self._is_due(size) or (size > 0 and size + line > self.maxBytes)
 
@@ -122,6 +120,11 @@ class LogFile(RotatingFileHandler):
         """Nothing is lost: each message was flushed when it was written."""
         self._close_stream()
         super().close()
+
+    def _begin(self) -> TextIOWrapper:
+        if self.stream is None:
+            self.stream = self._open()
+        return self.stream
 
     def _open(self) -> TextIOWrapper:
         make_folder(Path(self.baseFilename).parent)

@@ -50,9 +50,9 @@ class Scene:
         section = ConsoleLog(**{"file": str(self.folder / "a.log"), **settings})  # type: ignore[arg-type]  # any of them
         return LogFile("console", section, clock=self.clock, instead=self.instead)
 
-    def log(self, text: str, level: int = logging.ERROR, **attributes: object) -> None:
-        """One message."""
-        fields = {"name": "t", "levelno": level, "levelname": logging.getLevelName(level), "msg": text, **attributes}
+    def log(self, text: str, crash: str = "") -> None:
+        """One error, perhaps with what it crashed with."""
+        fields = {"name": "t", "levelno": logging.ERROR, "levelname": "ERROR", "msg": text, CRASH: crash}
         self.file.handle(logging.makeLogRecord(fields))
 
     def texts(self, name: str = "a.log") -> list[str]:
@@ -240,8 +240,8 @@ def test_errors_beyond_so_many_a_second_are_counted(scene: Scene) -> None:
 def test_a_crash_is_a_whole_traceback(scene: Scene) -> None:
     """And nothing else is in that file."""
     scene.file = CrashFile(CrashLog(file=str(scene.folder / "a.log")), clock=scene.clock, instead=scene.instead)
-    scene.log("an error without one", **{CRASH: ""})
-    scene.log("t@h:1: failed", **{CRASH: "Traceback\n  ...\nValueError: x\n"})
+    scene.log("an error without one")
+    scene.log("t@h:1: failed", "Traceback\n  ...\nValueError: x\n")
     scene.file.close()
     text = (scene.folder / "a.log").read_text()
     assert text.partition(" ERROR ")[2] == "t: t@h:1: failed\nTraceback\n  ...\nValueError: x\n"
@@ -251,7 +251,7 @@ def test_a_crash_is_cut_at_its_size(scene: Scene) -> None:
     """In bytes; its two ends stay: where it began, and what it was."""
     section = CrashLog(file=str(scene.folder / "a.log"), maximum_message_size=300)
     scene.file = CrashFile(section, clock=scene.clock, instead=scene.instead)
-    scene.log("failed", **{CRASH: "ä" * 5000 + "\nValueError: the end\n"})
+    scene.log("failed", "ä" * 5000 + "\nValueError: the end\n")
     scene.file.close()
     text = (scene.folder / "a.log").read_bytes()
     assert 250 < len(text) <= 301
