@@ -44,4 +44,5 @@ Deviations from the thesis, each also in docs/thesis-map.md:
     time.
 *   §6.2: a leader that was held up itself gives everybody an election timeout to answer before it steps down.
 *   §6.4.1: leases are not offered.
+*   §10.2.1: with the setting `counts_unsaved` a leader counts itself for entries that its disk does not have yet.
 """

@@ -303,7 +303,7 @@ def _sync(file: int) -> None:
 def _open_folder(folder: Path) -> tuple[int, int]:
     """The descriptors of the folder and of its locked lock file."""
     try:
-        _make_folder(folder)
+        make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except NotADirectoryError as error:
         raise DataDirUnsafe(f"{folder} is not a folder: name one that is, or that does not exist yet") from error
@@ -323,7 +323,7 @@ def _open_folder(folder: Path) -> tuple[int, int]:
     return descriptor, lock
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """The folder exists, and so will it after a power loss."""
     missing: list[Path] = []
     while not folder.exists():

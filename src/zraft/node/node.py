@@ -25,6 +25,8 @@ from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
+from zraft.node.log_files import CRASH
+from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
 from zraft.node.outlet import Outlet
 from zraft.node.promptness import Promptness
@@ -51,6 +53,11 @@ ROLES: Final = ("blank", "follower", "candidate", "leader", "learner", "failed",
 _TIDY_S: Final = 60.0
 """How often connections that nobody needs any more are looked for."""
 
+_LOSES: Final[Mapping[str, str]] = {
+    "leader_dirty": "acknowledged writes may be lost where the leader's process or machine dies",
+    "dirty": "acknowledged writes may be lost where several machines lose power",
+}
+
 _SLOW_TURN_MS: Final[Millis] = 10
 """A turn that takes longer halves what replicas apply in the next; a full one of less than a third doubles it."""
 _LEAST_APPLIED: Final = 16
@@ -76,6 +83,7 @@ class Node:
         self._neighbours = Neighbours(self._make_dialer)
         self._outlet = Outlet(self._neighbours)
         self._announcer = Announcer()
+        self._logs: Logs | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timekeeper: Timekeeper | None = None
         self._tidying: asyncio.TimerHandle | None = None
@@ -97,6 +105,7 @@ class Node:
         self._loop = loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         self._timekeeper = Timekeeper(loop, self._turns)
+        self._logs = Logs(self.config.log) if self.config.log is not None else None
         try:
             await self._open()
             if self._failure is not None:
@@ -107,12 +116,15 @@ class Node:
             try:
                 await self._release()
             finally:
+                await self._close_logs()
                 self._closed.set_result(None)
             raise
         config = self.config
         self._is_running = True
-        if config.log_sync_mode != "default":
-            LOG.warning("log_sync_mode is %s: a power loss may lose acknowledged writes", config.log_sync_mode)
+        if self._logs is not None:
+            self._logs.open(self.address)
+        if config.log_sync_mode in _LOSES:
+            LOG.warning("log_sync_mode is %s: %s", config.log_sync_mode, _LOSES[config.log_sync_mode])
         LOG.info("node %s listens, cluster %s, %d peers", self.address, config.cluster, len(self.peers()))
         self._tidy()
         self._schedule_turn()
@@ -126,7 +138,7 @@ class Node:
             secrets=Secrets(cluster=_key(config.cluster_secret), client=_key(config.client_secret)),
             handlers=self._handlers(self._opened, self._client_gone),
             counters=self.counters,
-            bounds=ListenerLimits(link=LinkLimits(frame_bytes=config.frame_bytes)),
+            bounds=ListenerLimits(link=LinkLimits().with_frames(config.frame_bytes)),
         )
         self._disk = disk = RealDisk(Path(config.log_dir), self._report, deferring=Promptness())
         if config.listen.endswith(":0"):
@@ -139,6 +151,7 @@ class Node:
             store=StoreSettings(segment_bytes=config.max_segment_size, sync=config.log_sync_mode != "dirty"),
             max_command_bytes=config.max_command_size,
             max_result_bytes=config.frame_bytes - limits.KIB,
+            sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
         self._host = host = Host(self._address, disk, self._backends, settings, seed=seed, now=now_ms())
@@ -184,6 +197,7 @@ class Node:
                 self.address,
                 failure,
                 exc_info=None if isinstance(failure, ZraftError) else failure,
+                extra={CRASH: failure},
             )
             self._failure = self._failure or failure
             self._host = None
@@ -203,8 +217,13 @@ class Node:
         except Exception as error:
             self._begin_stop(error)
         finally:
+            await self._close_logs()
             if self._closed is not None and not self._closed.done():
                 self._closed.set_result(None)
+
+    async def _close_logs(self) -> None:
+        if self._logs is not None:
+            await asyncio.to_thread(self._logs.close)
 
     async def _wind_down(self, host: Host) -> None:
         """Nothing new is begun, leadership goes to others, and what was begun is answered. Bounded."""
@@ -220,12 +239,17 @@ class Node:
         """Others lead the groups of these replicas, where somebody could take over in time."""
         while names := host.hand_over(now_ms(), names):
             self._schedule_turn()
-            others = [node for name in names for node in host.neighbours(name)]
-            if not any(map(self._neighbours.is_connected, others)) or not await self._next_turn(deadline):
+            if not self._is_anybody_there(host, names) or not await self._next_turn(deadline):
                 break
         still = [name for name in host.leading() if name in names]
         if still:
-            LOG.warning("node %s: nobody took over from %s", self.address, ", ".join(still))
+            # Where a whole cluster stops there is nobody, and nothing is wrong.
+            level = logging.WARNING if self._is_anybody_there(host, still) else logging.INFO
+            LOG.log(level, "node %s: nobody took over from %s", self.address, ", ".join(still))
+
+    def _is_anybody_there(self, host: Host, names: list[str]) -> bool:
+        """Another node is connected that could lead a group of these replicas."""
+        return any(self._neighbours.is_connected(node) for name in names for node in host.neighbours(name))
 
     async def _next_turn(self, deadline: Millis | None) -> bool:
         """A turn has ended since this was called. False: not by the deadline, or there will be none."""
@@ -501,7 +525,7 @@ class Node:
             target,
             self._handlers(self._node_back, self._node_lost),
             counters=self.counters,
-            bounds=LinkLimits(frame_bytes=config.frame_bytes),
+            bounds=LinkLimits().with_frames(config.frame_bytes),
         )
 
     def _node_back(self, link: Link) -> None:

@@ -10,9 +10,10 @@ import msgspec
 
 from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
 from zraft.errors import TooLarge
+from zraft.node.log_files import CRASH
 from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
-from zraft.peer.duties import Client, Duties
+from zraft.peer.duties import Client, Duties, Note
 from zraft.transport.link import Link
 from zraft.wire.peering import encode_message
 from zraft.wire.requests import Reply, encode_item
@@ -43,7 +44,7 @@ class Outlet:
         has_sent = bool(self._touched)
         self.flush()
         for note in duties.notes:
-            LOG.log(logging.WARNING if note.is_alarm else logging.INFO, "%s: %s", note.peer or address, note.text)
+            self._log(note, address)
         for change in duties.changes:
             role, leader = change.change.role.value, change.change.leader
             leads = leader.peer if leader is not None else "unknown"
@@ -55,6 +56,12 @@ class Outlet:
         touched, self._touched = self._touched, {}
         for link in touched:
             link.flush()
+
+    def _log(self, note: Note, address: str) -> None:
+        level = logging.WARNING if note.is_alarm else logging.INFO
+        if note.error is not None:
+            level = logging.ERROR
+        LOG.log(level, "%s: %s", note.peer or address, note.text, extra={CRASH: note.error})
 
     def _send_messages(self, duties: Duties) -> None:
         now = now_ms()
