@@ -84,6 +84,7 @@ from zraft.types import NOT_FOUND, PeerId
 
 if TYPE_CHECKING:
     from zraft import blocking as blocking
+    from zraft import table as table
     from zraft import testing as testing
     from zraft.node.node import Node
 
@@ -177,6 +178,10 @@ def __getattr__(name: str) -> Any:
         import zraft.blocking as blocking
 
         return blocking
+    if name == "table":
+        import zraft.table as table
+
+        return table
     if name == "testing":
         import zraft.testing as testing
 
