@@ -3,6 +3,7 @@
 Node, Config          one process that holds peers of groups
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
+table                 commands and queries of the backend "table"
 ZraftError            the root of every error, see `zraft.errors`
 """
 
