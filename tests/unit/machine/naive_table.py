@@ -134,7 +134,7 @@ class NaiveTable:
         present, operand = fields[compare.field], compare.operand
         is_same: bool = (type(present), present) == (type(operand), operand)
         if compare.op in ("==", "!="):
-            return is_same == (compare.op == "==")
+            return is_same == bool(compare.op == "==")
         if type(present) is not type(operand) or type(present) not in (int, str):
             return False
         relations: dict[str, bool] = {
