@@ -15,12 +15,13 @@ import msgspec
 from zraft.errors import UsageError
 from zraft.machine.table_keys import as_key
 from zraft.types import Index, Millis, Value
+from zraft.wire.values import Statement
 
 Key: TypeAlias = Any
 """bytes, str, int, or a tuple of these with one part at least."""
 
 
-class Put(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="put"):
+class Put(Statement, frozen=True, gc=False, tag="put"):
     """Stores `value` under `key`; "ok".
 
     `ttl`, in seconds or a timedelta: the entry goes so much later, unless it is put again. None: it stays, also where
@@ -32,15 +33,13 @@ class Put(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown
     ttl: Any = None
 
 
-class Delete(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="delete"):
+class Delete(Statement, frozen=True, gc=False, tag="delete"):
     """Removes `key`; "ok", or NOT_FOUND where there is none."""
 
     key: Key
 
 
-class CompareAndSet(
-    msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="compare_and_set"
-):
+class CompareAndSet(Statement, frozen=True, gc=False, tag="compare_and_set"):
     """Stores `value` where the present value is `expected` (NOT_FOUND: where there is none); True, or else False.
 
     The time to live stays as it is. Values are the same where type and content are: 1, 1.0 and True are three values.
@@ -51,7 +50,7 @@ class CompareAndSet(
     value: Value
 
 
-class Increment(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="increment"):
+class Increment(Statement, frozen=True, gc=False, tag="increment"):
     """Adds `by`, which may be negative, to the number under `key`, 0 where there is none; the sum.
 
     The time to live stays as it is. The sum fits into 64 bits with a sign, or the command is refused.
@@ -61,22 +60,20 @@ class Increment(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_u
     by: Any = 1
 
 
-class DeleteRange(
-    msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="delete_range"
-):
+class DeleteRange(Statement, frozen=True, gc=False, tag="delete_range"):
     """Removes every key from `start` on, up to but not with `end`; how many. None: from the first, to the last."""
 
     start: Key
     end: Key
 
 
-class Get(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="get"):
+class Get(Statement, frozen=True, gc=False, tag="get"):
     """The entry of `key` as a dict, see `Entry`, or NOT_FOUND. Can be watched."""
 
     key: Key
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="range"):
+class Range(Statement, frozen=True, gc=False, tag="range"):
     """The entries from `start` on, up to but not with `end`, in order; None: from the first, to the last.
 
     `reverse`: from the other end. `limit`: so many at most; 0 is all. Cannot be watched.
@@ -88,7 +85,7 @@ class Range(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkno
     reverse: bool = False
 
 
-class Prefix(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="prefix"):
+class Prefix(Statement, frozen=True, gc=False, tag="prefix"):
     """The entries whose key begins with `prefix`, in order: texts, bytes, or tuples with these first parts.
 
     `limit`: so many at most; 0 is all. Can be watched, whatever the limit, for every key that begins so.
@@ -98,7 +95,7 @@ class Prefix(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
     limit: int = 0
 
 
-class Count(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="count"):
+class Count(Statement, frozen=True, gc=False, tag="count"):
     """How many keys there are from `start` on, up to but not with `end`. Cannot be watched."""
 
     start: Key
@@ -109,7 +106,7 @@ Action: TypeAlias = Put | Delete | CompareAndSet | Increment | DeleteRange | Get
 """What a transaction may do. A `Get` sees what the actions before it did."""
 
 
-class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+class Compare(Statement, frozen=True, gc=False):
     """A condition of a transaction: `field` of the entry of `key` stands in the relation `op` to `operand`.
 
     `field` is "value", "version", "created_index" or "modified_index"; `op` is "==", "!=", "<", "<=", ">" or ">=".
@@ -123,7 +120,7 @@ class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unk
     operand: Value
 
 
-class Txn(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag="txn"):
+class Txn(Statement, frozen=True, gc=False, tag="txn"):
     """All of `success` where every comparison holds, otherwise all of `failure`, as one step.
 
     {"succeeded": bool, "results": [...]}, a result for each action. An action that is refused refuses the whole.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from tests.unit.machine.dialects import PEER, TABLE, temporary
 from tests.unit.machine.directory import MemoryDirectory
 from zraft import limits, table
-from zraft.errors import CorruptData, UsageError
+from zraft.errors import CorruptData, TooLarge, UsageError
 from zraft.machine.backend import Applied, Change, Context, Prefix, Reject
 from zraft.machine.chunks import write_chunks
 from zraft.machine.table_backend import TableBackend
@@ -388,3 +388,24 @@ def test_an_action_that_is_refused_says_where_it_stands() -> None:
     assert backend.due() == 1000
     assert [change.key for change in backend.expire_session(3, Context())] == ["t"]
     assert TABLE.ask(backend, "a") == 1
+
+
+NAIVE = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+
+
+@pytest.mark.parametrize("value", [NAIVE, {1, 2}, {math.nan: 1}, [object()], 2**64])
+def test_a_command_takes_no_value_that_does_not_travel(value: Any) -> None:
+    """A naive datetime would become a text, a set a list: the client is told instead, wherever the value stands."""
+    for command in (table.Put("k", value), table.Put("k", [value]), table.Txn([], [table.Put("k", value)])):
+        with pytest.raises(UsageError):
+            encode_value(command)
+
+
+def test_a_command_that_is_nested_too_deep_does_not_travel() -> None:
+    """It is one level itself."""
+    encode_value(table.Put("k", nested(63)))
+    for command in (table.Put("k", nested(64)), table.Txn([], [table.Put("k", nested(62))])):
+        with pytest.raises(TooLarge):
+            encode_value(command)
+    with pytest.raises(TooLarge):
+        encode_value([table.Put("k", nested(63))])
