@@ -11,10 +11,11 @@ import pytest
 from tests.unit.machine.dialects import PEER, TABLE, temporary
 from tests.unit.machine.directory import MemoryDirectory
 from zraft import limits, table
-from zraft.errors import CorruptData, TooLarge, UsageError
+from zraft.errors import CorruptData, TooLarge, UsageError, WatchNotSupported
 from zraft.machine.backend import Applied, Change, Context, Prefix, Reject
 from zraft.machine.chunks import write_chunks
 from zraft.machine.table_backend import TableBackend
+from zraft.session.machine import ReplicatedMachine
 from zraft.types import NOT_FOUND
 from zraft.wire.values import decode_value, decoder_for, encode_value
 
@@ -262,8 +263,11 @@ def test_keys_and_prefixes_can_be_watched_and_ranges_cannot() -> None:
     assert backend.query(table.Get(["a", 1])).watch == (("a", 1),)
     assert backend.query(table.Prefix(["a"])).watch == (Prefix(("a",)),)
     assert backend.query(table.Prefix("a", 1)).watch == (Prefix("a"),)
-    assert backend.query(table.Range("a", "b")).watch == ()
-    assert backend.query(table.Count("a", "b")).watch == ()
+    machine = ReplicatedMachine(TableBackend(PEER))
+    assert machine.answer(encode_value(table.Get("a")), watch=True).watch == ("a",)
+    for query in (table.Range("a", "b"), table.Count("a", "b")):
+        with pytest.raises(WatchNotSupported):
+            machine.answer(encode_value(query), watch=True)
 
 
 @pytest.mark.parametrize(
