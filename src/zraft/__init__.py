@@ -3,6 +3,7 @@
 Node, Config          one process that holds peers of groups
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
+table                 commands and queries of the backend "table"
 ZraftError            the root of every error, see `zraft.errors`
 """
 
@@ -84,6 +85,7 @@ from zraft.types import NOT_FOUND, PeerId
 
 if TYPE_CHECKING:
     from zraft import blocking as blocking
+    from zraft import table as table
     from zraft import testing as testing
     from zraft.node.node import Node
 
@@ -177,6 +179,10 @@ def __getattr__(name: str) -> Any:
         import zraft.blocking as blocking
 
         return blocking
+    if name == "table":
+        import zraft.table as table
+
+        return table
     if name == "testing":
         import zraft.testing as testing
 

@@ -120,6 +120,19 @@ JOURNAL_SLACK_SEGMENTS: Final = 4
 READ_GAP_BYTES: Final = 16 * KIB
 """Records of one log that lie closer together in the journal are read with what is between them, in one go."""
 
+TABLE_TXN_ITEMS: Final = 1024
+"""Comparisons and actions of one transaction of the backend "table": a few milliseconds in which nothing else runs."""
+
+TABLE_ANSWER_ENTRIES: Final = 100_000
+"""Entries in one answer of the backend "table": more would not fit in a frame, and making them takes a while."""
+
+TABLE_TTL_S: Final = 100 * 365 * 86_400
+"""Longest time to live, in seconds: a deadline stays far within 64 bits of milliseconds."""
+
+TABLE_EXPIRIES: Final = 10_000
+"""Entries that one time entry removes when their time has come; the next one follows at once. Replicas that differ in
+this, or in the bounds of transactions and times, diverge: a change needs a new version of the backend."""
+
 
 def check() -> None:
     """Raises `ConfigError` with every relation between the bounds that does not hold."""

@@ -13,6 +13,7 @@ from zraft.sim.node import SimNode, World
 from zraft.sim.operator import PEER, Operator
 from zraft.sim.profiles import Profile
 from zraft.sim.scheduler import Clock, Scheduler
+from zraft.sim.speech import SPEECHES
 from zraft.sim.trace import Trace
 from zraft.storage.store import StoreSettings
 from zraft.types import GroupId, Millis, PeerId
@@ -44,7 +45,13 @@ class Cluster:
             node.on_change = self._node_changed
             node.on_wipe = self._node_wiped
         self.operator = Operator(
-            self.scheduler, self.network, chance.split("operator"), GROUP, self.names, self._founders(chance, profile)
+            self.scheduler,
+            self.network,
+            chance.split("operator"),
+            GROUP,
+            self.names,
+            self._founders(chance, profile),
+            backend=profile.backend,
         )
         self.clients = self._make_clients(chance, profile)
 
@@ -81,6 +88,7 @@ class Cluster:
             reads=chance.between(*profile.reads),
             timeout_ms=self.election_ms * chance.between(2, 8),
             think_ms=chance.choice(profile.think_ms),
+            speech=SPEECHES[profile.backend],
         )
         peers = [PeerId(PEER, name) for name in self.names]
         names = [f"c{number}" for number in range(chance.between(*profile.clients))]

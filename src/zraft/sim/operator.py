@@ -46,10 +46,12 @@ class Operator:
         group: GroupId,
         nodes: Sequence[str],
         founders: int,
+        *,
+        backend: str = "dict",
     ) -> None:
         self.owner = Owner("operator")
         self._scheduler, self._network, self._chance, self._group = scheduler, network, chance, group
-        self._nodes, self._founders = list(nodes), founders
+        self._nodes, self._founders, self._backend = list(nodes), founders, backend
         self._number = 0
         self._wants: dict[int, tuple[str, str]] = {}
         """Unanswered requests: their kind, and the node that was asked."""
@@ -82,7 +84,7 @@ class Operator:
 
     def revive(self, node: str) -> None:
         """Ask for an empty replica on `node`: new, or in place of one that lost its data."""
-        self._ask(node, "start", StartPeer(self._next(), PEER, self._group, "dict"))
+        self._ask(node, "start", StartPeer(self._next(), PEER, self._group, self._backend))
 
     def replace(self, node: str) -> None:
         """The replica on `node` has lost its data: ask for an empty one until it is there."""

@@ -27,6 +27,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Ranges from which a seed draws, lowest and highest; (0, 0) is never. What is in `always` every seed takes."""
 
     name: str
+    backend: str = "dict"
+    """One of `speech.SPEECHES`."""
     nodes: tuple[int, ...] = (1, 2, 3, 3, 3, 4, 5, 5)
     chaos_timeouts: int = 40
     """How many election timeouts the chaos lasts."""
@@ -144,6 +146,7 @@ PROFILES: Final = {
             wipe=(1_000, 10_000),
             rot=(5_000, 50_000),
         ),
+        Profile(name="table", backend="table", clients=(2, 5), keys=(1, 3), reads=(30, 60)),
         Profile(
             name="calm",
             chaos_timeouts=10,

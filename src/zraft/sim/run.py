@@ -110,7 +110,7 @@ class _Run:
         for client in cluster.clients.values():
             client.finish()
         history = [operation for client in cluster.clients.values() for operation in client.history]
-        return judge(history, cluster.checks.ledger.committed)
+        return judge(history, cluster.checks.ledger.committed, self._profile.backend)
 
     def counters(self) -> Counters:
         cluster = self.cluster
