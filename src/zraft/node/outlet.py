@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
+from zraft.core.messages import AppendEntries, AppendReply, Heartbeat, InstallSnapshot
 from zraft.errors import TooLarge
 from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
@@ -21,6 +21,9 @@ LOG: Final = logging.getLogger("zraft")
 
 _BULK: Final = (AppendEntries, AppendReply, InstallSnapshot)
 """Messages that votes and heartbeats overtake."""
+
+_REPEATED: Final = (AppendEntries, Heartbeat, InstallSnapshot)
+"""Messages that a leader sends anew, and up to date, as soon as the node is connected."""
 
 
 class Outlet:
@@ -53,7 +56,8 @@ class Outlet:
             node = message.to.peer.node
             dialer = self._neighbours.dial(node, now)
             try:
-                dialer.send(encode_message(group, message), urgent=type(message) not in _BULK)
+                item = encode_message(group, message)
+                dialer.send(item, urgent=type(message) not in _BULK, may_wait=type(message) not in _REPEATED)
             except TooLarge as error:
                 LOG.error("%s to %s: %s; is max_command_size smaller than it was?", type(message).__name__, node, error)
             if dialer.link is not None:

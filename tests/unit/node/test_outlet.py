@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from zraft.core.messages import AppendEntries, Heartbeat
+from zraft.core.messages import AppendEntries, AppendReply, Heartbeat
 from zraft.core.output import RoleChange, RoleName
 from zraft.errors import TooLarge
 from zraft.node.neighbours import UNUSED_MS, Neighbours
@@ -55,16 +55,18 @@ class Dialing:
         self.node, self.error = node, error
         self.link: Connection | None = Connection()
         self.sent: list[tuple[bytes, bool]] = []
+        self.may_wait: list[bool] = []
         self.is_started = self.is_closed = False
         self.nudges = 0
 
     def start(self) -> None:
         self.is_started = True
 
-    def send(self, item: bytes, *, urgent: bool) -> bool:
+    def send(self, item: bytes, *, urgent: bool, may_wait: bool) -> bool:
         if self.error is not None:
             raise self.error
         self.sent.append((item, urgent))
+        self.may_wait.append(may_wait)
         return True
 
     def nudge(self) -> None:
@@ -124,6 +126,14 @@ def test_messages_without_a_connection_are_lost_and_that_is_all() -> None:
     scene.dialed["n2:1"].link = None
     scene.carry_out(Duties(messages=[(GROUP, HEARTBEAT)]))
     assert len(scene.dialed["n2:1"].sent) == 1
+
+
+def test_what_is_not_said_again_may_wait_for_the_connection() -> None:
+    """An answer to a node that is dialed for the first time costs it a timeout; a leader repeats itself."""
+    scene = Scene()
+    reply = AppendReply(ME, OTHER, 1, accepted=True, index=1)
+    scene.carry_out(Duties(messages=[(GROUP, APPEND), (GROUP, HEARTBEAT), (GROUP, reply)]))
+    assert scene.dialed["n2:1"].may_wait == [False, False, True]
 
 
 def test_answers_to_one_client_leave_together() -> None:
