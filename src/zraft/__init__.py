@@ -1,6 +1,6 @@
 """zraft: replicated state machines for Python, durable and linearizable, by the Raft protocol.
 
-Node, Config          one process that holds peers of groups
+Node, Config          one process that holds peers of groups; PeerEvent: what becomes of them
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
 ZraftError            the root of every error, see `zraft.errors`
@@ -85,6 +85,7 @@ from zraft.types import NOT_FOUND, PeerId
 if TYPE_CHECKING:
     from zraft import blocking as blocking
     from zraft import testing as testing
+    from zraft.node.events import PeerEvent
     from zraft.node.node import Node
 
 # Where an application set up no logging, nothing is printed on its behalf.
@@ -92,6 +93,7 @@ logging.getLogger("zraft").addHandler(logging.NullHandler())
 
 __all__ = [
     "Node",
+    "PeerEvent",
     "Config",
     "ConsoleLog",
     "CrashLog",
@@ -173,6 +175,10 @@ def __getattr__(name: str) -> Any:
         from zraft.node.node import Node
 
         return Node
+    if name == "PeerEvent":
+        from zraft.node.events import PeerEvent
+
+        return PeerEvent
     if name == "blocking":
         import zraft.blocking as blocking
 
