@@ -22,6 +22,7 @@ from zraft.client.caller import Caller
 from zraft.client.connection import Connection, ConnectionLost, Expired, Landed
 from zraft.client.groups import OPEN_S, conf_of
 from zraft.client.rotation import ELECTION_S, FAIL_S, SHORTEST_S, Attempts, Blame, Rotation, blame, timed_out
+from zraft.client.routing import explained
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
 from zraft.errors import (
     AllPeersFailed,
@@ -194,7 +195,10 @@ class LightSession:
                 await self._send_round(batch, deadline, seconds)
             except RequestError as error:
                 batch.fail(error, *batch.pending)
-        return batch.results()
+        try:
+            return batch.results()
+        except RequestTimeout as error:
+            raise await self._explained(error) from None
 
     # -- the short way
 
@@ -244,7 +248,14 @@ class LightSession:
                 if type(landed) is Result:
                     return landed
         except RequestError as error:
-            raise attempts.final(error) from None
+            raise attempts.final(await self._explained(error)) from None
+
+    async def _explained(self, error: RequestError) -> RequestError:
+        """Where a request was sent and not answered in time the text says who is missing, if too many are."""
+        if not isinstance(error, RequestTimeout) or error.executed == "no" or self._is_closed:
+            return error
+        why = await self._caller.undecided((self._rotation.leader,))
+        return RequestTimeout(explained(str(error), why), executed=error.executed)
 
     async def _send_round(self, batch: _Batch, deadline: float, seconds: float) -> None:
         """Sends every write that waits, or as many as the connection takes, and sees what becomes of each."""
@@ -310,8 +321,8 @@ class LightSession:
 
     def _aim(self) -> tuple[PeerId, Connection | None]:
         """Whom to ask, from now on also on the short way; None: nobody for now."""
-        if self._is_closed:
-            raise SessionClosed("this light session is closed")
+        if self._is_closed or self._caller.is_closed:
+            raise SessionClosed("this light session is closed" if self._is_closed else "its client is closed")
         peer = self._rotation.choose(self._clock())
         if peer is None:
             self._current = None

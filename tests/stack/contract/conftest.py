@@ -34,8 +34,11 @@ class Nodes:
 
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
-    """They are stopped at the end, which fails where one of them had stopped by itself."""
-    with BlockingCluster(3, group=None, backends=BACKENDS) as cluster:
+    """They are stopped at the end, which fails where one of them had stopped by itself.
+
+    Nothing here waits for an election, so nothing shall be one: not even on a machine that is busy for seconds.
+    """
+    with BlockingCluster(3, group=None, backends=BACKENDS, election_timeout=5) as cluster:
         yield Nodes(cluster)
 
 
