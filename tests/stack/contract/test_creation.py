@@ -202,3 +202,16 @@ def test_ensure_waits_for_nodes_to_come_up() -> None:
             assert (await zraft.write(names[1], ("k", 1), timeout=WAIT_S)).result == "ok"
 
     run(story)
+
+
+def test_a_group_is_made_without_waiting_for_any_timeout() -> None:
+    """Nodes that never met: an election, learners that catch up, and no message that has to be sent again."""
+
+    async def story() -> None:
+        async with LocalCluster(3, group=None, election_timeout=60) as cluster:
+            names = [zraft.PeerId("first", address) for address in cluster.addresses]
+            async with asyncio.timeout(11):  # less than one heartbeat
+                assert await zraft.create(names, timeout=None) == names
+                assert (await zraft.write(names[0], ("k", 1))).result == "ok"
+
+    run(story)
