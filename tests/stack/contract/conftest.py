@@ -38,7 +38,7 @@ def nodes() -> Iterator[Nodes]:
 
     Nothing here waits for an election, so nothing shall be one: not even on a machine that is busy for seconds.
     """
-    with BlockingCluster(3, group=None, backends=BACKENDS, election_timeout=5) as cluster:
+    with BlockingCluster(3, group=None, backends=BACKENDS, election_timeout=2) as cluster:
         yield Nodes(cluster)
 
 
