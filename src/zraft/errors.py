@@ -39,7 +39,17 @@ Executed = Literal["no", "maybe", "yes"]
 
 
 class ZraftError(Exception):
-    """Base of every error of this library."""
+    """Base of every error of this library. A copy, also one that went to another process, has the same attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copied, (type(self), self.args), self.__dict__
+
+
+def _copied(kind: type[ZraftError], args: tuple[Any, ...]) -> ZraftError:
+    """An error with these arguments of the exception, whatever its constructor takes."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class UsageError(ZraftError, ValueError):
@@ -194,9 +204,9 @@ class DiskFull(StorageError):
 class CorruptData(StorageError):
     """Bytes that were durable have changed. `path` and `offset` say where."""
 
-    def __init__(self, path: str, offset: int, what: str) -> None:
+    def __init__(self, path: str, offset: int, what: str = "") -> None:
         self.path, self.offset, self.what = path, offset, what
-        super().__init__(f"corrupt data in {path} at offset {offset}: {what}")
+        super().__init__(f"corrupt data in {path} at offset {offset}" + (f": {what}" if what else ""))
 
 
 class BackendMismatch(StorageError):

@@ -79,6 +79,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/node/node.py::Node._tell": "the boundary of the event loop: stops the node with the error",
     "src/zraft/node/node.py::Node._stop": "the way down itself failed: wait_closed raises it",
     "src/zraft/node/node.py::Node.start": "what was opened is closed again; the error goes on",
+    "src/zraft/node/installed.py::with_installed": "importing a stranger's module may raise anything: it is left out",
     "src/zraft/node/disk.py::RealDisk._attempt": "the boundary of the writer thread: the store hears of whatever it is",
     "src/zraft/node/disk.py::_open_folder": "what was opened is closed again; the error goes on",
     "src/zraft/sim/run.py::run_seed": "a seed is reported as failed with whatever ended it, and the next ones run",

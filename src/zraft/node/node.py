@@ -14,7 +14,6 @@ import logging
 import secrets as chance
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
+from zraft.node.installed import with_installed
 from zraft.node.log_files import CRASH
 from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
@@ -39,7 +39,7 @@ from zraft.transport.counters import Counters
 from zraft.transport.dialer import Dialer, Target
 from zraft.transport.link import Link, LinkHandlers, LinkLimits
 from zraft.transport.listener import Listener, ListenerLimits
-from zraft.types import Millis, PeerId
+from zraft.types import FOREVER, Millis, PeerId, Timeout, seconds_of
 from zraft.wire.failures import Failed, error_to_failed, failed_to_error
 from zraft.wire.frames import FrameKind
 from zraft.wire.handshake import Role, Secrets
@@ -48,7 +48,7 @@ from zraft.wire.requests import PeerStatus, RemovePeer, Reply, Request, decode_r
 
 LOG: Final = logging.getLogger("zraft")
 
-ROLES: Final = ("blank", "follower", "candidate", "leader", "learner", "failed", "removed")
+ROLES: Final = ("loading", "blank", "follower", "candidate", "leader", "learner", "failed", "removed")
 
 _TIDY_S: Final = 60.0
 """How often connections that nobody needs any more are looked for."""
@@ -68,13 +68,15 @@ class Node:
 
         async with zraft.Node(zraft.Config(listen="127.0.0.1:7101", log_dir="data/n1")) as node: ...
 
-    `backends` are state machines by name, beside the built-in ones. Raises `UsageError` for a malformed one.
+    `backends` are state machines by name, beside the built-in ones and those that installed packages offer as entry
+    points of the group `zraft.backends`. Raises `UsageError` for a malformed one.
     """
 
     def __init__(self, config: Config, *, backends: Mapping[str, type[Backend]] | None = None) -> None:
         self.config = config
         self.counters = Counters()
-        self._backends = Backends(backends)
+        Backends(backends)  # what is wrong with them is said here
+        self._given_backends = dict(backends or {})
         self._address = _advertised(config) or config.listen
         self._host: Host | None = None
         """None before the start, and as soon as the node has failed."""
@@ -154,7 +156,8 @@ class Node:
             sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
-        self._host = host = Host(self._address, disk, self._backends, settings, seed=seed, now=now_ms())
+        backends = with_installed(self._given_backends)
+        self._host = host = Host(self._address, disk, backends, settings, seed=seed, now=now_ms())
         if self._listener is None:
             self._listener = listener
             await listener.start()
@@ -321,7 +324,7 @@ class Node:
         host = self._serving()
         return self._announcer.feed(host.view(entry.member.peer.name) for entry in host.entries())
 
-    async def wait_role(self, name: str, role: str, *, timeout: float | timedelta | None) -> None:
+    async def wait_role(self, name: str, role: str, *, timeout: Timeout) -> None:
         """Replica `name` has the role `role`, one of `ROLES`; "removed" where there is none of that name.
 
         `timeout` None waits for ever. Raises `RequestTimeout`, `PeerUnavailable` where the replica has failed or the
@@ -329,14 +332,14 @@ class Node:
         """
         if role not in ROLES:
             raise UsageError(f"not a role: {role!r} (one of {', '.join(ROLES)})")
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if seconds is None else now_ms() + round(seconds * 1000)
+        seconds = seconds_of(timeout)
+        deadline = None if seconds == FOREVER else now_ms() + round(seconds * 1000)
         while (found := self._serving().view(name).role) != role:
             if found == "failed":
                 raise PeerUnavailable(f"peer {name} of {self.address} does not run: {self.status(name).fault}")
             if not await self._next_turn(deadline):
                 self._serving()
-                text = f"peer {name} of {self.address} is {found} and not {role} after {seconds} s"
+                text = f"peer {name} of {self.address} is {found} and not {role} after {seconds:g} s"
                 raise RequestTimeout(text, executed="no")
 
     # -- one replica
