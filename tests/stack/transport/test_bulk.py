@@ -229,6 +229,7 @@ def test_a_sender_that_trickles_is_given_up(tmp_path: Path) -> None:
             sender.write(stream[at : at + 1])
             at += 1
         ended(there.owner.wait_end(), End.STALLED)
+        assert there.ticket.positions()[0] < limits.BULK_TRICKLE_BYTES
         sender.close()
 
 
