@@ -80,7 +80,9 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/node/node.py::Node._stop": "the way down itself failed: wait_closed raises it",
     "src/zraft/node/node.py::Node.start": "what was opened is closed again; the error goes on",
     "src/zraft/node/disk.py::RealDisk._attempt": "the boundary of the writer thread: the store hears of whatever it is",
-    "src/zraft/node/disk.py::_open_folder": "what was opened is closed again; the error goes on",
+    "src/zraft/node/disk.py::open_data_folder": "what was opened is closed again; the error goes on",
+    "src/zraft/node/vault.py::RealVault._attempt": "the boundary of a worker: the host hears of whatever it is",
+    "src/zraft/node/vault.py::RealVault._begin_fetch": "what was begun is removed; the error goes on",
     "src/zraft/sim/run.py::run_seed": "a seed is reported as failed with whatever ended it, and the next ones run",
     "src/zraft/peer/host.py::Host.make_machine": "a user's constructor may raise anything: that peer is failed",
 }
