@@ -82,6 +82,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/node/disk.py::RealDisk._attempt": "the boundary of the writer thread: the store hears of whatever it is",
     "src/zraft/node/disk.py::_open_folder": "what was opened is closed again; the error goes on",
     "src/zraft/sim/run.py::run_seed": "a seed is reported as failed with whatever ended it, and the next ones run",
+    "src/zraft/peer/shelf.py::Shelf._load": "a user's install_snapshot may raise anything: that snapshot is of no use",
     "src/zraft/peer/host.py::Host.make_machine": "a user's constructor may raise anything: that peer is failed",
 }
 
