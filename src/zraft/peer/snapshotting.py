@@ -31,12 +31,15 @@ from zraft.session.machine import ReplicatedMachine
 from zraft.session.outcomes import attempted
 from zraft.session.snapshots import Captured
 from zraft.storage.replica import ReplicaMeta
-from zraft.types import Member, Millis
+from zraft.types import Index, Member, Millis
 
 if TYPE_CHECKING:
     from zraft.peer.peer import Peer
 
 _RETRY_AT_MOST: Final[Millis] = 60_000
+
+_REFUSALS_AT_MOST: Final = 3
+"""Offers of one snapshot that come to nothing before another one is taken."""
 
 
 class _Writing(msgspec.Struct, frozen=True):
@@ -77,7 +80,9 @@ class Snapshotting:
         "_meta",
         "_offered",
         "_peer",
+        "_refusals",
         "_restoring",
+        "_retaken_at",
         "_retry_at",
         "_retry_ms",
         "_settings",
@@ -102,7 +107,11 @@ class Snapshotting:
         self._is_possible = shelf.is_there
         self._writing: _Writing | None = None
         self._wanted = False
-        """The last snapshot cannot be offered: another one is wanted, due or not."""
+        """The last snapshot is of no use to followers: another one is wanted, due or not."""
+        self._refusals = 0
+        """Offers of it in a row that came to nothing."""
+        self._retaken_at: Index = 0
+        """Where the last one stands that was taken for that reason: once is enough, it may be the followers' fault."""
         self._retry_ms: Millis = settings.retry_ms
         self._retry_at: Millis | None = None
         """After a failure: not before this moment."""
@@ -133,9 +142,10 @@ class Snapshotting:
 
     @property
     def _is_due(self) -> bool:
-        peer = self._peer
-        is_due = (self._growth.is_due or self._wanted) and self._may_take
-        return is_due and peer.machine.last_applied > peer.raft.snapshot.index
+        if not self._may_take:
+            return False
+        applied, last = self._peer.machine.last_applied, self._peer.raft.snapshot.index
+        return (self._growth.is_due and applied > last) or (self._wanted and applied >= last)
 
     @property
     def due_ms(self) -> Millis | None:
@@ -160,7 +170,7 @@ class Snapshotting:
         peer = self._peer
         raft, machine = peer.raft, peer.machine
         index = machine.last_applied
-        if not machine.is_between_batches or index > raft.saves.durable_index or index <= raft.snapshot.index:
+        if not machine.is_between_batches or index > raft.saves.durable_index:
             return
         try:
             captured = attempted("snapshot", machine.capture)
@@ -220,7 +230,7 @@ class Snapshotting:
         transfer = self._shelf.offer(self._meta, message.mark, message.to)
         if transfer is None:
             self._offered.pop(message.to, None)
-            self._wanted = True
+            self._want_another()
             self._peer.note(f"the snapshot at {message.mark.index} cannot be offered to {message.to}", is_alarm=True)
             return None
         complete = msgspec.structs.replace(message, transfer=transfer)
@@ -240,10 +250,31 @@ class Snapshotting:
         )
 
     def _forget_offers(self, now: Millis) -> None:
-        standing = {to: offer for to, offer in self._offered.items() if self._stands(now, to, offer)}
-        if len(standing) < len(self._offered):
-            self._offered = standing
-            self._drop_due = True
+        """Who took a snapshot, gave it up or went, may be fetching nothing any more."""
+        for to, offer in list(self._offered.items()):
+            if not self._stands(now, to, offer):
+                del self._offered[to]
+                self._drop_due = True
+                self._learn(to, offer)
+
+    def _learn(self, to: Member, offer: _Offer) -> None:
+        """Where followers cannot take the last snapshot again and again, it may be unreadable here."""
+        role, last = self._peer.raft.role, self._peer.raft.snapshot.index
+        progress = role.progress.get(to) if type(role) is Leader else None
+        if progress is None or offer.message.mark.index != last:
+            return
+        if progress.match_index >= last:
+            self._refusals = 0
+        elif progress.state is ProgressState.PROBE:
+            self._refusals += 1
+            if self._refusals >= _REFUSALS_AT_MOST:
+                self._want_another()
+
+    def _want_another(self) -> None:
+        last = self._peer.raft.snapshot.index
+        self._refusals = 0
+        if last != self._retaken_at:
+            self._retaken_at, self._wanted = last, True
 
     # -- fetching
 

@@ -121,6 +121,7 @@ class SimVault:
         """Renames, and deletions (None), since the folder was synced."""
         self._queues: dict[int, deque[VaultJob]] = {}
         self._offers: dict[int, tuple[_Key, Member]] = {}
+        self._is_up = False
         self._next_offer = 1
         self.faults = VaultFaults()
         self.tally = VaultTally()
@@ -130,6 +131,7 @@ class SimVault:
     # The port.
 
     def found(self) -> list[FoundSnapshot]:
+        self._is_up = True
         found = []
         for stored in sorted(self._names.values(), key=lambda one: (one.meta.name, one.mark.index)):
             fault = None if stored.is_manifest_whole else CorruptData(f"{stored.mark.index}/manifest", 0, "checksum")
@@ -163,6 +165,7 @@ class SimVault:
 
     def crash(self, *, power_loss: bool) -> None:
         """The process is gone, with its jobs and offers; with `power_loss` what the folder had not synced, too."""
+        self._is_up = False
         self._queues.clear()
         self._offers.clear()
         self._next_offer += 1_000_000  # no number of this life means anything in the next one
@@ -203,9 +206,9 @@ class SimVault:
         other._durable = dict(self._durable)
         return other
 
-    def indexes(self, incarnation: int) -> list[Index]:
-        """Where published snapshots of the replica stand."""
-        return sorted(index for owner, index in self._names if owner == incarnation)
+    def is_durable(self, incarnation: int, index: Index) -> bool:
+        """The snapshot would be there after a power loss."""
+        return (incarnation, index) in self._durable
 
     # Jobs, a step at a time.
 
@@ -288,14 +291,14 @@ class SimVault:
                     raise StorageError(f"nothing came from {job.sender.peer.node} for {waited} ms")
                 yield faults.step_ms
                 continue
-            if source.offered(number) is None:
+            if not source.stands(number):
                 raise StorageError(f"{job.sender.peer.node} offers it no longer")
             waited = 0
             arrived += faults.piece_bytes
             garbled = garbled or self._chance.happens(faults.garbled)
         offered = source.offered(number)
         if offered is None:
-            raise StorageError(f"{job.sender.peer.node} offers it no longer")
+            raise StorageError(f"{job.sender.peer.node} cannot read it")
         stored = offered.copy(job.meta)
         if garbled or stored.checksum != checksum or stored.mark != job.mark:
             raise CorruptData(f"{job.mark.index}/files", 0, "what arrived is not what was offered")
@@ -307,12 +310,16 @@ class SimVault:
     def _reaches(self, source: SimVault) -> bool:
         here, there = self._owner.name, source._owner.name
         is_cut = self._network.is_cut(here, there) or self._network.is_cut(there, here)
-        return not is_cut and source._owner.paused_until_ms <= self._scheduler.now_ms
+        return source._is_up and not is_cut and source._owner.paused_until_ms <= self._scheduler.now_ms
+
+    def stands(self, number: int) -> bool:
+        """The offer is good, and what it is of is still there."""
+        offer = self._offers.get(number)
+        return offer is not None and offer[0] in self._names
 
     def offered(self, number: int) -> _Stored | None:
-        """The snapshot of an offer that stands; None where it does not, or what it is of is gone or cannot be read."""
-        offer = self._offers.get(number)
-        stored = self._names.get(offer[0]) if offer is not None else None
+        """The snapshot of an offer that stands; None where it does not, or cannot be read."""
+        stored = self._names[self._offers[number][0]] if self.stands(number) else None
         if stored is None or checksum_of(stored.files) != stored.checksum:
             return None
         return stored
