@@ -84,6 +84,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/node/vault.py::RealVault._attempt": "the boundary of a worker: the host hears of whatever it is",
     "src/zraft/node/vault.py::RealVault._begin_fetch": "what was begun is removed; the error goes on",
     "src/zraft/sim/run.py::run_seed": "a seed is reported as failed with whatever ended it, and the next ones run",
+    "src/zraft/peer/shelf.py::Shelf._load": "a user's install_snapshot may raise anything: that snapshot is of no use",
     "src/zraft/peer/host.py::Host.make_machine": "a user's constructor may raise anything: that peer is failed",
 }
 

@@ -70,6 +70,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Percent of the nodes whose clock runs at such a rate."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
+    max_log_count: tuple[int, ...] = (100_000, 60, 20)
+    """Entries after which a snapshot is taken; the first one is never reached."""
+    snapshot_ms: Range = (1, 200)
+    """Mean time of a step of writing or fetching a snapshot."""
+    snapshot_error: Range = (1_000, 100_000)
+    """Of a step that writes one: no space, or an error."""
+    transfer_error: Range = (1_000, 100_000)
+    """Of a piece of one that is fetched: the connection breaks, or a bit flips."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
     never: frozenset[str] = frozenset()
 
@@ -145,6 +153,20 @@ PROFILES: Final = {
             rot=(5_000, 50_000),
         ),
         Profile(
+            name="snapshots",
+            always=frozenset({"heal", "restart", "sync_ms", "crash", "partition", "snapshot_ms"}),
+            never=frozenset({"write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            think_ms=(2, 5, 20),
+            reads=(5, 30),
+            crash=(5_000, 60_000),
+            restart=(50_000, 400_000),
+            partition=(5_000, 30_000),
+            heal=(30_000, 150_000),
+            churn=(2_000, 20_000),
+            max_log_count=(10, 20, 60),
+        ),
+        Profile(
             name="calm",
             chaos_timeouts=10,
             always=frozenset({"sync_ms", "heal", "restart"}),
@@ -189,6 +211,9 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     transfer: int
     wipe: int
     rot: int
+    snapshot_ms: int
+    snapshot_error: int
+    transfer_error: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:
