@@ -20,6 +20,7 @@
     ├─ CreateError           .errors
     ├─ StorageError          DiskFull, CorruptData, BackendMismatch, DataDirInUse, DataDirUnsafe
     ├─ AddressInUse          another process listens there
+    ├─ TransferError         files of a snapshot did not get across: .reason, .damaged, .is_resumable
     ├─ ProtocolError         remote bytes are wrong: that connection is closed, the node serves on
     │  └─ HandshakeRefused   .reason; who or what is at the other end is not what this side talks to
     └─ ReplicaFault          a broken invariant: this peer stops and says why
@@ -213,6 +214,18 @@ class DataDirUnsafe(StorageError):
 
 class AddressInUse(ZraftError):
     """Something else listens on the address."""
+
+
+class TransferError(ZraftError):
+    """Files of a snapshot did not get to another node. `reason` is a word of `wire.bulk.End`.
+
+    `is_resumable`: what has arrived is good, the rest may be sent over another connection. `damaged` names the files
+    whose checksum was wrong: nothing of them counts, they have to be sent again whole.
+    """
+
+    def __init__(self, reason: str, message: str, *, is_resumable: bool = True, damaged: Sequence[str] = ()) -> None:
+        self.reason, self.is_resumable, self.damaged = reason, is_resumable, tuple(damaged)
+        super().__init__(f"transfer ended ({reason}): {message}")
 
 
 class ProtocolError(ZraftError):

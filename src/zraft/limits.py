@@ -84,6 +84,15 @@ LOCAL_QUERIES: Final = 4096
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 
+BULK_STRANGERS: Final = 32
+"""Connections to the snapshot channel that have not said their token; one more closes the oldest of them."""
+
+BULK_TRANSFERS: Final = 64
+"""Snapshots that a node expects at once; each may take two threads, a few MiB of memory and BULK_UNSYNCED_BYTES."""
+
+BULK_FILES: Final = 4096
+"""Files of one snapshot."""
+
 REDIAL_MIN_MS: Final = 50
 REDIAL_MAX_MS: Final = 2000
 """Pauses between attempts to reach a node: doubled from the first to the second, each shortened by chance to a half."""
