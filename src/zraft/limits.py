@@ -130,6 +130,9 @@ MANIFEST_BYTES: Final = 256 * KIB
 SNAPSHOT_SYNC_BYTES: Final = 8 * MIB
 """A file of a snapshot is synced whenever so much was written: one sync of gigabytes would stall the journal's."""
 
+SNAPSHOT_SENDS: Final = 4
+"""Snapshots that one node sends at once: more would only make each of them slower. Who comes later asks again."""
+
 SNAPSHOT_WORKERS: Final = 2
 """Replicas whose snapshots are written or read at once: each costs the interpreter's time, which all others share."""
 
