@@ -93,6 +93,25 @@ BULK_TRANSFERS: Final = 64
 BULK_FILES: Final = 4096
 """Files of one snapshot."""
 
+BULK_PIECE_BYTES: Final = 1 * MIB
+"""Of a snapshot's file, what is moved by one call: the interpreter is taken back once for so much, and held for the
+0.1 ms that its checksum takes."""
+
+BULK_SYNC_BYTES: Final = 16 * MIB
+"""How much of a received file is given to the disk in one go."""
+
+BULK_UNSYNCED_BYTES: Final = 64 * MIB
+"""What of a received snapshot may not be on the disk yet; beyond it nothing is received."""
+
+BULK_TRICKLE_BYTES: Final = 4 * KIB
+"""A transfer that brings less than this within STALLED_MS has stalled."""
+
+BULK_RATE_MIN: Final = 64 * KIB
+"""The lowest limit for sending a snapshot, in bytes a second: a slower one would look like a stalled one."""
+
+BULK_VERDICT_MS: Final = 60_000
+"""How long the sender of a snapshot waits for the receiver's last syncs: of BULK_UNSYNCED_BYTES, or of BULK_FILES."""
+
 REDIAL_MIN_MS: Final = 50
 REDIAL_MAX_MS: Final = 2000
 """Pauses between attempts to reach a node: doubled from the first to the second, each shortened by chance to a half."""
@@ -150,6 +169,9 @@ def check() -> None:
         "FRAME_BYTES >= FRAME_TARGET_BYTES + MAX_COMMAND_BYTES": FRAME_BYTES >= FRAME_TARGET_BYTES + MAX_COMMAND_BYTES,
         "LINK_BYTES >= FRAME_BYTES": LINK_BYTES >= FRAME_BYTES,
         "REDIAL_MIN_MS <= REDIAL_MAX_MS": REDIAL_MIN_MS <= REDIAL_MAX_MS,
+        "BULK_UNSYNCED_BYTES >= 2 * BULK_SYNC_BYTES": BULK_UNSYNCED_BYTES >= 2 * BULK_SYNC_BYTES,
+        "BULK_SYNC_BYTES is a multiple of BULK_PIECE_BYTES": BULK_SYNC_BYTES % BULK_PIECE_BYTES == 0,
+        "BULK_RATE_MIN x STALLED_MS >= 2 * BULK_TRICKLE_BYTES": BULK_RATE_MIN * STALLED_MS >= 2000 * BULK_TRICKLE_BYTES,
         "UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES": UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES,
     }
     broken = [relation for relation, holds in relations.items() if not holds]
