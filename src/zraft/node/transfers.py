@@ -30,7 +30,7 @@ from zraft.transport.bulk import Receiver, Ticket, new_token
 from zraft.transport.bulk_send import send_files
 from zraft.types import Index, Member, Millis
 from zraft.wire.bulk import End
-from zraft.wire.fetching import OFFER_BYTES, NotSending, WantSnapshot, Word, decode_word, encode_word
+from zraft.wire.fetching import OFFER_BYTES, NotSending, Sending, WantSnapshot, Word, decode_word, encode_word
 
 LOG: Final = logging.getLogger("zraft")
 
@@ -84,6 +84,8 @@ class _Fetching:
     failed: ZraftError | None = None
     """How the last connection ended, where it is to be replaced."""
     damaged: tuple[str, ...] = ()
+    why: str = ""
+    """What the sender said last about not sending."""
     is_given_up: bool = False
 
 
@@ -183,8 +185,8 @@ class NodeTransfers:
         match word:
             case WantSnapshot():
                 self._wanted(node, word)
-            case NotSending():
-                self._refused(node, word)
+            case NotSending() | Sending():
+                self._answered(node, word)
             case _:
                 assert_never(word)
 
@@ -226,6 +228,7 @@ class NodeTransfers:
         name = f"zraft-send {offer.to}"
         sending.thread = threading.Thread(target=self._push, args=(sending,), name=name, daemon=True)
         self._sending[sending] = None
+        self._say(node, Sending(want.token))
         LOG.info("sends snapshot %d of %s to %s", offer.manifest.mark.index, offer.manifest.meta.name, offer.to)
         sending.thread.start()
 
@@ -259,9 +262,10 @@ class NodeTransfers:
             LOG.info("snapshot %d of %s was sent to %s", index, name, offer.to)
             return
         LOG.info("snapshot %d of %s was not sent to %s: %s", index, name, offer.to, error)
-        if not isinstance(error, TransferError):  # it cannot be read here, or what was asked for makes no sense
+        is_over = not isinstance(error, TransferError)  # it cannot be read here, or what was wanted makes no sense
+        if is_over:
             self._withdraw(offer)
-            self._say(offer.to.peer.node, NotSending(sending.want.token, str(error)[:1000], is_over=True))
+        self._say(offer.to.peer.node, NotSending(sending.want.token, str(error)[:1000], is_over))
 
     def _withdraw(self, offer: _Offer) -> None:
         self._offers.pop(offer.id, None)
@@ -303,9 +307,13 @@ class NodeTransfers:
         if fetching.is_given_up:
             return
         if waiting is not None and now - waiting > _COMING_MS:
-            self._give_up(fetching, TransferError(End.CUT, f"{sender} does not send it", is_resumable=False))
+            self._give_up(
+                fetching, TransferError(End.CUT, f"{sender} does not send it{fetching.why}", is_resumable=False)
+            )
         elif now - fetching.arrived_at_ms > _STILL_MS:
-            self._give_up(fetching, TransferError(End.STALLED, f"nothing comes from {sender}", is_resumable=False))
+            self._give_up(
+                fetching, TransferError(End.STALLED, f"nothing comes from {sender}{fetching.why}", is_resumable=False)
+            )
         elif fetching.failed is not None:
             self._again(fetching)
         elif waiting is not None and now - fetching.asked_at_ms > _ASK_MS:
@@ -339,15 +347,19 @@ class NodeTransfers:
         LOG.info("the snapshot from %s is resumed: %s", fetching.job.sender, error)
         fetching.failed, fetching.waiting_since_ms = error, now_ms()
 
-    def _refused(self, node: str, word: NotSending) -> None:
+    def _answered(self, node: str, word: NotSending | Sending) -> None:
+        """The sender says what it does about the token that is expected; about an older one it does not matter."""
         for fetching in self._fetching.values():
-            if fetching.token == word.token and fetching.job.sender.peer.node == node:
-                if word.is_over:
-                    error = TransferError(End.REFUSED, f"{node} does not send it: {word.why}", is_resumable=False)
-                    self._give_up(fetching, error)
-                else:
-                    fetching.waiting_since_ms = now_ms()  # it is there, and has no time yet
+            if fetching.token != word.token or fetching.job.sender.peer.node != node:
+                continue
+            if isinstance(word, Sending):
+                fetching.waiting_since_ms = None
+            elif word.is_over:
+                error = TransferError(End.REFUSED, f"{node} does not send it: {word.why}", is_resumable=False)
+                self._give_up(fetching, error)
                 return
+            elif fetching.failed is None:
+                fetching.waiting_since_ms, fetching.why = now_ms(), f": {word.why}"
 
     def _cancel(self, number: int) -> None:
         fetching = self._fetching.get(number)

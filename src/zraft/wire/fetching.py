@@ -3,7 +3,7 @@
     follower                                                leader
                      <- InstallSnapshot (a message of peers), which names an offer
     WantSnapshot     ->                                     sends the files to where it says, over the snapshot channel
-                     <- NotSending, where it does not, or not any more
+                     <- Sending; NotSending, where it does not, or not any more
 
 Whoever asks tells where its receiver listens and a token, which opens one connection there.
 """
@@ -42,7 +42,13 @@ class NotSending(msgspec.Struct, frozen=True, array_like=True, tag=2, forbid_unk
     is_over: bool
 
 
-Word: TypeAlias = WantSnapshot | NotSending
+class Sending(msgspec.Struct, frozen=True, array_like=True, tag=3, forbid_unknown_fields=True):
+    """What was wanted with `token` is on its way, or will be once there is a connection."""
+
+    token: _Token
+
+
+Word: TypeAlias = WantSnapshot | NotSending | Sending
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final[msgspec.msgpack.Decoder[Word]] = msgspec.msgpack.Decoder(Word)
