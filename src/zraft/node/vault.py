@@ -102,7 +102,7 @@ class RealVault:
         """
         self.folder = folder
         self._report, self._transfers = report, transfers
-        self._root, self._lock = _open_root(folder, data_folder)
+        self._root, self._lock = open_root(folder, data_folder)
         self._shelves: list[Shelf] = []
         try:
             for name in (SNAPSHOTS, ARCHIVE):
@@ -426,7 +426,7 @@ def storage_error(error: OSError, what: str) -> StorageError:
     return DiskFull(text) if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError(text)
 
 
-def _open_root(folder: Path, data_folder: Path | None) -> tuple[int, int]:
+def open_root(folder: Path, data_folder: Path | None) -> tuple[int, int]:
     """The descriptors of the folder and of its lock; of no lock (-1) where it is the data folder."""
     if data_folder is not None and folder.exists() and folder.samefile(data_folder):
         try:
