@@ -189,7 +189,8 @@ class Snapshotting:
         mark = SnapshotMark(index, at.term, at.time, membership_index, membership)
         if not raft.log.has(index, at.term):
             raise ReplicaFault(f"the machine is at {index} of term {at.term}, which is not in {raft.log!r}")
-        self._wanted = False
+        if self._wanted:
+            self._wanted, self._retaken_at = False, index
         self._writing = _Writing(mark, machine.backend, self._growth.bytes_now, captured.is_sync)
         number = self._shelf.next_number()
         self._submit(Write(number, self._meta, mark, captured, self._settings.backup))
@@ -230,7 +231,7 @@ class Snapshotting:
         transfer = self._shelf.offer(self._meta, message.mark, message.to)
         if transfer is None:
             self._offered.pop(message.to, None)
-            self._want_another()
+            self._wanted = True
             self._peer.note(f"the snapshot at {message.mark.index} cannot be offered to {message.to}", is_alarm=True)
             return None
         complete = msgspec.structs.replace(message, transfer=transfer)
@@ -267,14 +268,8 @@ class Snapshotting:
             self._refusals = 0
         elif progress.state is ProgressState.PROBE:
             self._refusals += 1
-            if self._refusals >= _REFUSALS_AT_MOST:
-                self._want_another()
-
-    def _want_another(self) -> None:
-        last = self._peer.raft.snapshot.index
-        self._refusals = 0
-        if last != self._retaken_at:
-            self._retaken_at, self._wanted = last, True
+            if self._refusals >= _REFUSALS_AT_MOST and last != self._retaken_at:
+                self._refusals, self._wanted = 0, True
 
     # -- fetching
 

@@ -107,7 +107,8 @@ class Vault(Protocol):
     def found(self) -> list[FoundSnapshot]:
         """What is published, sorted by name, then index. Manifests are verified, the rest by `load`. Raises OSError.
 
-        What was half written or half fetched when the process ended is removed.
+        What was half written or half fetched when the process ended is removed, and what is found is durable from now
+        on: a process that is killed leaves names that can be read and would be gone after a power loss.
         """
 
     def load(self, meta: ReplicaMeta, mark: SnapshotMark, machine: ReplicatedMachine) -> None:

@@ -132,6 +132,7 @@ class SimVault:
 
     def found(self) -> list[FoundSnapshot]:
         self._is_up = True
+        self._sync_folder()
         found = []
         for stored in sorted(self._names.values(), key=lambda one: (one.meta.name, one.mark.index)):
             fault = None if stored.is_manifest_whole else CorruptData(f"{stored.mark.index}/manifest", 0, "checksum")

@@ -40,11 +40,12 @@ class Checks:
         self.steps = 0
 
     def started(self, replica: Replica) -> None:
-        """A life begins with what recovery found, and has taken no step yet."""
+        """A life begins with what recovery found, and has taken no step yet but to follow a newer snapshot."""
         node = self.ledger.node(replica.me)
         found = durability.found_by(replica)
         trail = durability.check_recovered(self.ledger, node, found)
         node.start_life()
+        node.issued = replica.saves.issued
         node.log = trail
         node.disk.become(trail, trail.end.last)
         node.disk_state = found.hard_state
