@@ -212,10 +212,9 @@ def main() -> None:
         print(json.dumps([asdict(each) for each in rounds]))
         return
     for each in rounds:
-        print(
-            f"{each.ratio:5.2f} x cp   {each.transfer_mb_s:7.1f} MB/s   cp+fsync {each.copy_mb_s:7.1f} MB/s   loops late "
-            f"{each.receiver_late_ms} and {each.sender_late_ms} ms   cpu {each.receiver_cpu_s} and {each.sender_cpu_s} s"
-        )
+        rates = f"{each.ratio:5.2f} x cp   {each.transfer_mb_s:7.1f} MB/s   cp+fsync {each.copy_mb_s:7.1f} MB/s"
+        late = f"loops late {each.receiver_late_ms} and {each.sender_late_ms} ms"
+        print(f"{rates}   {late}   cpu {each.receiver_cpu_s} and {each.sender_cpu_s} s")
     print(f"median: {statistics.median(each.ratio for each in rounds):.2f} x cp")
 
 

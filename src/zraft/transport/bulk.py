@@ -169,7 +169,7 @@ class Receiver:
         files and folder are durable, else with a `TransferError`, or a `StorageError` where the disk refused. It must
         not wait for anything that the callers of `forget` or `close` hold. Without a sender it is never called by
         itself: a deadline for the sender's coming is the caller's. `on_progress` is told the bytes that have arrived of
-        all files, about once a MiB, from the receiving thread.
+        all files, after every piece, from the receiving thread.
 
         Raises UsageError for a token or a list of files that cannot be, or after `close`; Overloaded where too many are
         expected; StorageError where the folder cannot be used.

@@ -73,7 +73,9 @@ class Door:
         if not self._is_closed:
             self._is_closed = True
             self._wakes.send(b"x")
-        self._thread.join()
+            self._thread.join()
+            self._wakes.close()
+            self._woken.close()
 
     def _run(self) -> None:
         try:
@@ -85,8 +87,7 @@ class Door:
             for stranger in list(self._strangers):
                 self._turn_away(stranger, End.CANCELLED, "this node stops")
             self._selector.close()
-            for each in (self._listening, self._woken, self._wakes):
-                each.close()
+            self._listening.close()
 
     def _turn(self) -> None:
         """Wait for something, and see to it."""
@@ -158,9 +159,9 @@ class Door:
         self._selector.unregister(stranger.connection)
 
     def _close(self, stranger: _Stranger, end: End, why: str) -> None:
-        stranger.connection.close()
         self._counters.turned_away[end] += 1
         LOG.info("%s: no transfer (%s): %s", stranger.remote, end, why)
+        stranger.connection.close()
 
 
 def _listening(host: str, port: int) -> socket.socket:
