@@ -38,6 +38,9 @@ LOG: Final = logging.getLogger("zraft")
 
 _CLOSE_S: Final = 10.0
 """How long `close` waits for a backend that does not come to the end of a piece of work."""
+_PIECE_S: Final = 0.0005
+_REST_S: Final = 0.005
+"""A rest of a worker that writes, at the longest."""
 _NO_GROUP: Final = GroupId(bytes(16))
 
 
@@ -258,7 +261,7 @@ class RealVault:
 
         match job:
             case Write():
-                return self._write(job, check)
+                return self._write(job, _rested(check))
             case Fetch():
                 return self._fetch(lane, job, check)
             case Install():
@@ -418,6 +421,24 @@ class RealVault:
         if self._transfers is not None:
             self._transfers.forget(meta)
         self._snapshots.forget(meta)
+
+
+def _rested(check: Callable[[], None]) -> Callable[[], None]:
+    """The check, which rests as long as its thread has worked since the last time.
+
+    A thread that only encodes would take the interpreter from the event loop whenever that waits for anything.
+    """
+    worked_s = time.thread_time()
+
+    def rest() -> None:
+        nonlocal worked_s
+        check()
+        took_s = time.thread_time() - worked_s
+        if took_s > _PIECE_S:
+            time.sleep(min(took_s, _REST_S))
+            worked_s = time.thread_time()
+
+    return rest
 
 
 def storage_error(error: OSError, what: str) -> StorageError:
