@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from zraft.node.node import Node
 from zraft.testing import LocalCluster
 from zraft.types import PeerId
 
-OFTEN = {"max_log_count": 100, "trailing_log_count": 10, "max_segment_size": 1 << 14}
+OFTEN: dict[str, Any] = {"max_log_count": 100, "trailing_log_count": 10, "max_segment_size": 1 << 14}
 
 
 async def fill(session: zraft.LightSession, first: int, last: int) -> None:

@@ -22,6 +22,7 @@ from zraft.peer.vault import Fetch, Forget, VaultDone, Write
 from zraft.storage.manifest import Manifest
 from zraft.storage.replica import ReplicaMeta
 from zraft.transport.bulk import Receiver
+from zraft.transport.bulk_send import send_files
 from zraft.types import Member, PeerId
 from zraft.wire.fetching import WantSnapshot, decode_word
 
@@ -131,20 +132,19 @@ class Cuts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *after: int) -> None:
         self.left = list(after)
         self.positions: list[int] = []
-        self._send = module.send_files
         monkeypatch.setattr(module, "send_files", self)
 
     def __call__(self, *arguments: Any, **named: Any) -> int:
         self.positions.append(sum(arguments[4]))
         if not self.left:
-            return self._send(*arguments, **named)
+            return send_files(*arguments, **named)
         limit, sent = self.left.pop(0), [0]
 
         def count(so_far: int) -> None:
             sent[0] = so_far
 
         is_cancelled = named.pop("is_cancelled")
-        return self._send(
+        return send_files(
             *arguments,
             **named,
             rate=16 << 20,
@@ -298,12 +298,12 @@ def test_a_drop_leaves_what_is_being_sent(tmp_path: Path, monkeypatch: pytest.Mo
         async with paired(tmp_path) as pair:
             assert (await asyncio.to_thread(pair.leader.kept.write_with, 300, large)).error is None
             begun, go = asyncio.Event(), asyncio.Event()
-            loop, send = asyncio.get_running_loop(), module.send_files
+            loop = asyncio.get_running_loop()
 
             def slow(*arguments: Any, **named: Any) -> int:
                 loop.call_soon_threadsafe(begun.set)
                 asyncio.run_coroutine_threadsafe(go.wait(), loop).result()
-                return send(*arguments, **named)
+                return send_files(*arguments, **named)
 
             monkeypatch.setattr(module, "send_files", slow)
             pair.fetch(pair.offer(300), 300)
@@ -325,8 +325,7 @@ def test_a_node_that_stops_ends_what_it_sends_and_fetches(tmp_path: Path, monkey
     async def work() -> None:
         async with paired(tmp_path) as pair:
             assert (await asyncio.to_thread(pair.leader.kept.write_with, 300, large)).error is None
-            send = module.send_files
-            monkeypatch.setattr(module, "send_files", lambda *args, **named: send(*args, **named, rate=1 << 16))
+            monkeypatch.setattr(module, "send_files", lambda *args, **named: send_files(*args, **named, rate=1 << 16))
             pair.fetch(pair.offer(300), 300)
             await wait_until("sending", lambda: pair.leader.transfers.is_sending(meta(), 300))
         again = Vaulted(tmp_path / "follower")
