@@ -18,6 +18,16 @@ def test_a_word_arrives_as_it_was_said(word: Word) -> None:
     assert decode_word(encode_word(word)) == word
 
 
+def test_the_bytes_are_those_of_the_page() -> None:
+    """A change of them is a change of the protocol."""
+    assert (
+        encode_word(WANT)
+        == b"\x95\x01\xc4\x10" + bytes(16) + b"\xae127.0.0.1:7101\xc4\x20" + bytes(32) + b"\x92\x00\x05"
+    )
+    assert encode_word(NotSending(bytes(32), "why", is_over=True)) == b"\x94\x02\xc4\x20" + bytes(32) + b"\xa3why\xc3"
+    assert encode_word(Sending(bytes(32))) == b"\x92\x03\xc4\x20" + bytes(32)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
