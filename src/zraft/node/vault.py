@@ -103,7 +103,7 @@ class RealVault:
         `report` is called from worker threads. Raises DataDirUnsafe or DataDirInUse, with what to do about it, and
         StorageError.
         """
-        self.folder = folder
+        self.folder = folder = folder.absolute()  # the process may change its own
         self._report, self._transfers = report, transfers
         self._root, self._lock = open_root(folder, data_folder)
         self._shelves: list[Shelf] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.stack.clusters import wait_until
 from tests.stack.node.scene import WAIT_S, config, group_of_one, within
 from zraft.app.processes import PortLease
 from zraft.errors import AddressInUse, DataDirInUse
+from zraft.node import transfers
 from zraft.node.catalogue import kept_below
 from zraft.node.node import Node
 from zraft.testing import LocalCluster
+from zraft.transport.bulk_send import send_files
 from zraft.types import PeerId
 
 OFTEN: dict[str, Any] = {"max_log_count": 100, "trailing_log_count": 10, "max_segment_size": 1 << 14}
@@ -118,6 +121,45 @@ def test_a_follower_that_was_down_gets_a_snapshot_while_writes_go_on(tmp_path: P
     asyncio.run(work())
 
 
+def test_a_follower_whose_leader_goes_meanwhile_gets_a_snapshot_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transfer is cut and given up, and the next leader's offer is taken."""
+    slow = threading.Event()
+
+    def limited(*arguments: Any, **named: Any) -> int:
+        return send_files(*arguments, **named, rate=1 << 17 if slow.is_set() else None)
+
+    monkeypatch.setattr(transfers, "send_files", limited)
+
+    async def work() -> None:
+        async with LocalCluster(3, folder=tmp_path, election_timeout=0.5, **OFTEN) as cluster:
+            client, peers = cluster.client, cluster.peers
+            session = await client.light_session(peers)
+            first = await cluster.leader()
+            away = (first + 1) % 3
+            await cluster.stop(away)
+            for at in range(0, 400, 20):
+                numbers = range(at, at + 20)
+                await session.write_many([(f"k-{number}", [number, "x" * 4000]) for number in numbers], timeout=WAIT_S)
+            slow.set()
+            await cluster.start(away)
+            leading = await cluster.leader()
+            name = f"zraft-send {peers[away]}"
+            await wait_until("sending", lambda: any(one.name.startswith(name) for one in threading.enumerate()))
+            slow.clear()
+            await cluster.stop(leading)
+            node = cluster.nodes[away]
+            assert node is not None
+            await wait_until("a snapshot came", lambda: node.status(peers[away].name).snapshot_index >= 300)
+            await session.write(("last", 1), timeout=WAIT_S)
+            found = await client.query_local(peers[away], "k-399", min_index=400, timeout=WAIT_S)
+            assert found[0] == 399
+            await session.close()
+
+    asyncio.run(work())
+
+
 def test_archives_are_kept_and_older_snapshots_are_not(tmp_path: Path) -> None:
     """`snapshot_backup`: also when the peer is removed."""
 
@@ -184,6 +226,8 @@ def test_folders_and_ports_that_are_taken_stop_the_start(tmp_path: Path) -> None
                 await within(Node(config(tmp_path / "b", snapshot_listener_port=port)).start())
             free = Node(config(tmp_path / "b", snapshot_listener_port=lease.port))
             await within(free.start())
+            _, writer = await within(asyncio.open_connection("127.0.0.1", lease.port))
+            writer.close()
             await within(free.stop())
         finally:
             lease.release()

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -469,6 +470,24 @@ def test_jobs_of_one_replica_are_done_in_order_and_others_pass_it(kept: Vaulted)
     assert numbers.index(101) < numbers.index(102)
     assert sorted(numbers) == [101, 102, 110, 111, 112, 113, 114]
     assert most[0] <= limits.SNAPSHOT_WORKERS
+
+
+def test_a_writer_rests_as_long_as_it_works(kept: Vaulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the interpreter's time is left to the event loop; a rest is short, so that a stop is noticed."""
+    rests: list[float] = []
+    monkeypatch.setattr(time, "sleep", rests.append)
+
+    def busy(directory: Directory) -> None:
+        with directory.create("busy") as file:
+            for _ in range(20):
+                until = time.thread_time() + 0.002
+                while time.thread_time() < until:
+                    file.crc ^= 0  # type: ignore[attr-defined]
+                file.write(b"x")
+
+    assert kept.write_with(1, busy).error is None
+    assert len(rests) >= 20
+    assert 0.002 <= max(rests) <= 0.005
 
 
 def test_closing_ends_a_running_write_and_publishes_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.machine.directory import KEYS, VALUES, MemoryDirectory
-from zraft.errors import CorruptData
+from zraft.errors import CorruptData, UsageError
 from zraft.machine.backend import Applied, Context, Reject
 from zraft.machine.dict_backend import DictBackend
 from zraft.types import NOT_FOUND, PeerId
@@ -239,3 +239,18 @@ def test_owners_survive_a_snapshot(steps: list[tuple[str, int, str]]) -> None:
         assert set(copy.expire_session(session, CTX)) == gone
         assert set(backend.expire_session(session, CTX)) == gone
     assert copy.size == backend.size == sum(not own for own in owner.values())
+
+
+def test_a_captured_state_is_written_once() -> None:
+    """What was written is freed as it goes; a second copy of it would be empty, and is refused."""
+    backend = DictBackend(PEER)
+    backend.apply(("a", 1), Context())
+    write = backend.snapshot()
+    directory = MemoryDirectory()
+    write(directory)
+    with pytest.raises(UsageError, match="written once"):
+        write(MemoryDirectory())
+    again = DictBackend(PEER)
+    again.install_snapshot(directory)
+    assert again.query("a").value == 1
+    assert backend.query("a").value == 1
