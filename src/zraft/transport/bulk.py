@@ -284,7 +284,7 @@ class Receiver:
         try:
             try:
                 landing.open()
-                stream.say(Signal.ACCEPTED)
+                stream.accept()
                 self._fill(stream, landing, transfer.ticket._on_progress)
             except (ProtocolError, TransferError) as error:
                 landing.keep()

@@ -29,8 +29,7 @@ from zraft.errors import DiskFull, StorageError
 from zraft.wire.bulk import FileEntry, check_files
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FILE: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _WAITING_SYNCS: Final = 64
 """Files that wait for their sync with their descriptor open: small ones must not use up the node's."""
@@ -58,7 +57,7 @@ class Landing:
         return sum(size for _, size, _ in self.files) - sum(self.positions)
 
     def survey(self) -> None:
-        """Find and read what is already there; from now on it counts. Raises OSError and StorageError.
+        """Sync and read what is already there; from now on it counts. Raises OSError and StorageError.
 
         A file that is longer than it should be, or whole with another checksum, counts for nothing.
         """
@@ -82,10 +81,13 @@ class Landing:
         if self._file >= 0 and number != self._number:
             self._leave()
         if self._file < 0:
-            fresh = 0 if self.positions[number] else os.O_TRUNC
-            self._file = os.open(self.files[number][0], _WRITE | fresh, 0o600, dir_fd=self._folder)
+            name, position = self.files[number][0], self.positions[number]
+            fresh = 0 if position else os.O_CREAT | os.O_TRUNC
+            self._file = os.open(name, _FILE | fresh, 0o600, dir_fd=self._folder)
             self._number = number
             self._unsynced = 0
+            if os.fstat(self._file).st_size < position:
+                raise StorageError(f"{name!r} in {self.folder} is shorter than what was received of it")
 
     def write(self, data: bytes) -> None:
         """Continue the file, which must have room for it. Raises OSError and StorageError."""
@@ -238,27 +240,32 @@ def storage_error(error: OSError, what: str) -> StorageError:
 
 
 def _attempt_sync(file: int) -> OSError | None:
-    """fdatasync; where a plain sync leaves the bytes in the drive's cache, the full one."""
     try:
-        if sys.platform == "darwin":
-            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
-        else:
-            os.fdatasync(file)
+        _sync(file)
     except OSError as error:
         return error
     return None
 
 
+def _sync(file: int) -> None:
+    """fdatasync; where a plain sync leaves the bytes in the drive's cache, the full one."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(file)
+
+
 def _read_through(folder: int, name: str, size: int) -> tuple[int, int]:
-    """Bytes of the file and their checksum; nothing of a file that is not there or longer than `size`."""
+    """Bytes of the file, durable now, and their checksum; nothing of one that is not there or longer than `size`."""
     try:
-        file = os.open(name, _READ, dir_fd=folder)
+        file = os.open(name, _FILE, dir_fd=folder)
     except FileNotFoundError:
         return 0, 0
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise StorageError(f"{name!r} is there and is not a file")
+        _sync(file)
         position = checksum = 0
         while found.st_size <= size and (data := os.pread(file, limits.BULK_PIECE_BYTES, position)):
             checksum = extend(checksum, data)

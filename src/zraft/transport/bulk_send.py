@@ -244,10 +244,14 @@ def _connection(address: str, stalled_ms: int) -> Iterator[socket.socket]:
     """A blocking socket whose calls end after `_SLICE_MS` at the latest."""
     try:
         connection = socket.create_connection(split_address(address), stalled_ms / 1000)
+        try:
+            make_blocking(connection, min(_SLICE_MS, stalled_ms))
+        except OSError:
+            connection.close()
+            raise
     except OSError as error:
         raise TransferError(End.CUT, f"{address} cannot be reached: {error.strerror or error}") from error
     with connection:
-        make_blocking(connection, min(_SLICE_MS, stalled_ms))
         yield connection
 
 

@@ -36,7 +36,14 @@ class Stream:
         self, connection: socket.socket, *, stalled_ms: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._connection, self._stalled_ms, self._clock = connection, stalled_ms, clock
-        make_blocking(connection, min(_SLICE_MS, stalled_ms))
+
+    def accept(self) -> None:
+        """The sender hears that its token is good. Raises TransferError where it has gone."""
+        try:
+            make_blocking(self._connection, min(_SLICE_MS, self._stalled_ms))
+        except OSError as error:
+            raise TransferError(End.CUT, f"the connection broke: {error.strerror or error}") from error
+        self.say(Signal.ACCEPTED)
 
     def take(self, count: int) -> bytes:
         """The next bytes: `count` of them where they come fast, never more, at the end of the stream none or few.

@@ -123,6 +123,32 @@ def test_what_an_earlier_process_has_received_counts_after_it_was_read_again(tmp
         assert cargo.has_arrived()
 
 
+def test_what_was_found_is_durable_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed leaves bytes that can be read and are not on the disk: nobody else would sync them."""
+    cargo = Cargo(tmp_path, [1000])
+    (cargo.target / "file-0").write_bytes(cargo.contents[0])
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(os.fstat(file).st_ino))
+    with crossing(cargo) as there:
+        assert there.ticket.positions() == (1000,)
+        assert synced == [(cargo.target / "file-0").stat().st_ino]
+
+
+def test_a_begun_file_that_shrank_or_went_is_not_continued(tmp_path: Path) -> None:
+    """There would be a hole in it that no checksum of what arrives could see."""
+    cargo = Cargo(tmp_path, [1000, 1000])
+    spoiled: list[Callable[[Path], None]] = [os.unlink, lambda path: os.truncate(path, 10)]
+    for number, spoil in enumerate(spoiled):
+        (cargo.target / f"file-{number}").write_bytes(cargo.contents[number][:100])
+        with crossing(cargo) as there:
+            assert there.ticket.positions()[number] == 100
+            spoil(cargo.target / f"file-{number}")
+            sender = there.dial()
+            sender.write(part_header(number, 100, 900) + cargo.contents[number][100:])
+            assert isinstance(there.owner.wait_end(), StorageError)
+            sender.close()
+
+
 def test_a_begun_file_that_rotted_is_found_out_at_its_end(tmp_path: Path) -> None:
     """A checksum covers what was found, too: the file is named and sent again."""
     cargo = Cargo(tmp_path, [100_000, 10])
@@ -229,6 +255,7 @@ def test_a_sender_that_trickles_is_given_up(tmp_path: Path) -> None:
             sender.write(stream[at : at + 1])
             at += 1
         ended(there.owner.wait_end(), End.STALLED)
+        assert there.ticket.positions()[0] < limits.BULK_TRICKLE_BYTES
         sender.close()
 
 
@@ -360,6 +387,18 @@ def test_an_error_of_the_disk_ends_the_transfer_for_good(
         assert there.receiver.counters.ended == {End.DISK: 1}
         with pytest.raises(UsageError, match="over"):
             there.ticket.renew(new_token())
+
+
+def test_what_has_arrived_and_cannot_be_synced_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut at which the disk fails is the disk's end, not the network's."""
+    cargo = Cargo(tmp_path, [100_000])
+    with crossing(cargo) as there:
+        monkeypatch.setattr(os, "fdatasync", failing(errno.EIO))
+        sender = there.dial()
+        sender.write(cargo.stream([0])[:50_000])
+        sender.close()
+        assert type(there.owner.wait_end()) is StorageError
+        assert there.receiver.counters.ended == {End.DISK: 1}
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
