@@ -46,6 +46,7 @@ class Chaos:
                 weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
                 cluster.network.set_weather(name, node_name, weather)
                 cluster.network.set_weather(node_name, name, weather)
+        slow = self._chance.split("apply")
         for node in cluster.nodes.values():
             node.disk.faults = DiskFaults(
                 sync_ms=1,
@@ -58,6 +59,7 @@ class Chaos:
                 quota=rates.quota,
                 sticky=self._chance.below(2) == 0,
             )
+            node.apply_ms = rates.slow_apply if slow.below(2) else 0
             node.vault.faults = VaultFaults(
                 step_ms=1 + rates.snapshot_ms,
                 write_error=rates.snapshot_error,
@@ -190,5 +192,6 @@ def calm_down(cluster: Cluster) -> None:
     for node in cluster.nodes.values():
         node.disk.faults = DiskFaults()
         node.vault.faults = VaultFaults()
+        node.apply_ms = 0
         node.owner.paused_until_ms = min(node.owner.paused_until_ms, now_ms)
         node.owner.clock.change_rate(now_ms, 1000)

@@ -19,6 +19,7 @@ from zraft.errors import StorageError
 from zraft.machine.registry import Backends
 from zraft.peer.duties import Duties
 from zraft.peer.host import Host, HostSettings
+from zraft.peer.peer import APPLY_ENTRIES
 from zraft.peer.vault import VaultDone
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
@@ -82,10 +83,12 @@ class SimNode:
         self.vault.done = self._vault_done
         self.host: Host | None = None
         self.tally = NodeTally()
+        self.apply_ms: Millis = 0
+        """What an entry takes to be applied, where more are at hand; 0: a slice of thousands takes 1."""
         self.fault = ""
         """Why it could not start when it was last tried."""
         self._watched: dict[str, Member] = {}
-        self._turn_due = False
+        self._turn_due = self._apply_due = False
         self._armed_ms: Millis = 0
         self.is_rotten = False
         """Bits of its disk were flipped: it may refuse to run, and then gets an empty disk."""
@@ -107,7 +110,7 @@ class SimNode:
         """Open what the disk has and run it. False where that fails; it may be tried again."""
         world = self._world
         self.tally.starts += 1
-        self._turn_due, self._armed_ms = False, 0
+        self._turn_due, self._apply_due, self._armed_ms = False, False, 0
         seed = self._chance.bits()
         try:
             host = Host(self.name, self.disk, Backends(), world.settings, seed=seed, now=self.now(), vault=self.vault)
@@ -250,6 +253,7 @@ class SimNode:
             return
         self._turn_due = False
         world = self._world
+        host.apply_entries = APPLY_ENTRIES if not self.apply_ms else int(not self._apply_due)
         duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
         self._watch(host)
         self._check_states(host)
@@ -264,9 +268,16 @@ class SimNode:
             self.tally.store_failures += 1
             world.trace.note(self.name, f"stops: {duties.fatal}")
             self.crash(power_loss=False)
-        elif duties.has_more:
+        elif duties.has_more and not self.apply_ms:
             self._turn_due = True
             world.scheduler.after(1, self._turn, owner=self.owner)
+        elif duties.has_more and not self._apply_due:
+            self._apply_due = True
+            world.scheduler.after(self.apply_ms, self._apply_on, owner=self.owner)
+
+    def _apply_on(self, _: object) -> None:
+        self._apply_due = False
+        self._want_turn()
 
     def _check_states(self, host: Host) -> None:
         """Every machine holds what the committed log gives, however it came there (I5, BM-051)."""

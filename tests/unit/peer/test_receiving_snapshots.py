@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.peer.test_taking_snapshots import Noted, fill
 from tests.unit.peer.world import World, peer_id, read, snapshots_every, wrote
-from zraft.core.messages import AppendReply, InstallSnapshot, SnapshotReply
+from zraft.core.messages import InstallSnapshot, SnapshotReply
 from zraft.errors import CorruptData, ReplicaFault, StorageError
 from zraft.peer.vault import Drop, Fetch, Install, VaultJob, Write
 from zraft.wire.requests import RemovePeer
@@ -81,45 +81,6 @@ def test_a_follower_that_lacks_what_was_cut_gets_the_snapshot() -> None:
     scene.caught_up()
 
 
-def test_bm_057_a_snapshot_is_fetched_after_the_term_that_offers_it_is_durable() -> None:
-    """Otherwise a crash could leave a snapshot of a term that the hard state never heard of."""
-    scene = Scene()
-    scene.node.is_stalled = True
-    scene.world.heal()
-    for _ in range(20):
-        scene.world.advance(100)
-        if scene.node.vault.jobs or scene.node.vault.performed:
-            break
-    state = scene.peer.raft
-    if state.replica.restoring is not None and not scene.peer.is_saved(scene.peer._hard_issued):
-        assert not scene.node.vault.performed
-    scene.caught_up()
-    marks = [job.mark.term for job in scene.node.vault.performed if isinstance(job, Fetch)]
-    assert marks
-    assert all(term <= scene.peer.raft.current_term for term in marks)
-
-
-def test_bm_056_the_snapshot_is_acknowledged_when_the_journal_has_it() -> None:
-    """Installed in memory, the reset not yet durable: neither the snapshot nor anything after it is acknowledged."""
-    scene = Scene()
-    scene.until_job(Install)
-    scene.node.is_stalled = True
-    scene.node.sync_vault()
-    scene.world.settle()
-    scene.world.advance(300)
-    assert scene.peer.machine.last_applied == 30
-    sender = scene.peer.raft.me
-    claims = [
-        message
-        for message in scene.world.sent
-        if message.sender == sender and isinstance(message, SnapshotReply | AppendReply)
-    ]
-    assert not any(getattr(message, "accepted", False) and message.index >= 30 for message in claims)
-    assert scene.answers() == []
-    scene.caught_up()
-    assert scene.answers() == [True]
-
-
 @pytest.mark.parametrize("kind", [Fetch, Install])
 @pytest.mark.parametrize("error", [StorageError("cut off"), CorruptData("x", 1, "checksum"), ReplicaFault("newer")])
 def test_whatever_fails_is_answered_and_offered_again(kind: JobKind, error: StorageError | ReplicaFault) -> None:
@@ -166,34 +127,6 @@ def test_entries_that_came_in_faster_than_the_snapshot_count() -> None:
         raft.replica.commit_index = 1
         assert scene.peer.machine is before
         assert raft.replica.restoring is None
-
-
-def test_bm_051_the_machine_is_exchanged_between_two_slices() -> None:
-    """Half a batch is applied and more waits when the snapshot arrives: nothing of it touches the new state."""
-    scene = Scene()
-    world, node = scene.world, scene.node
-    node.crash("lose")
-    node.start()
-    scene.until_job(Install)
-    node.sync_vault()
-    world.settle()
-    assert scene.peer.machine.last_applied >= 30
-    scene.caught_up()
-
-
-def test_bm_062_a_write_that_a_snapshot_covers_is_unknown() -> None:
-    """An old leader cannot see what became of its entry: its asker hears exactly that."""
-    world = World(settings=snapshots_every(10, election_timeout_ms=500))
-    old = world.found()
-    world.cut(old)
-    number = world.write(old, ("mine", 1))
-    world.settle()
-    world.until(lambda: any(world[name].peer().is_leader for name in world.nodes if name != old))
-    leader = next(name for name in world.nodes if name != old and world[name].peer().is_leader)
-    fill(world, 35, leader)
-    world.heal()
-    world.until(lambda: world[old].peer().machine.last_applied >= 30)
-    assert world.asker.executed(number) == "maybe"
 
 
 def test_a_waiting_write_is_told_when_the_snapshot_is_installed() -> None:

@@ -87,14 +87,6 @@ def test_a_corrupt_snapshot_falls_back_on_an_older_one_that_the_log_leads_on_fro
     assert any("the snapshot at 20 cannot be used" in text and "checksum" in text for text in notes)
 
 
-def test_bm_097_a_replica_whose_snapshot_cannot_be_read_has_failed() -> None:
-    """Never an empty state: the reason is told, with the file."""
-    world = grown(15)
-    world[N1].vault.corrupt.update(world[N1].vault.published)
-    assert "the log begins after 10" in (reason := fault(restarted(world)))
-    assert "snapshots/10" in reason
-
-
 def test_a_replica_whose_snapshot_is_gone_has_failed() -> None:
     """A folder that somebody emptied is no empty state."""
     world = grown(15)
@@ -125,13 +117,6 @@ def test_an_unreadable_snapshot_gives_way_to_one_at_the_same_index() -> None:
     fill(world, 40)
     assert not world[N1].vault.corrupt
     assert world[N1].vault.indexes() == [world[N1].peer().raft.snapshot.index]
-
-
-def test_bm_013_a_snapshot_of_a_later_term_than_the_hard_state_is_refused() -> None:
-    """Whoever lost its term may have lost its vote: it must not run."""
-    world = grown(15)
-    world[N1].vault.remark(10, term=99)
-    assert "the hard state only of term" in fault(restarted(world))
 
 
 @pytest.mark.parametrize("change", ["mark", "owner"])

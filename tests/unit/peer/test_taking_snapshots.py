@@ -98,16 +98,6 @@ def test_a_snapshot_is_taken_when_so_many_entries_were_applied() -> None:
     assert world[N1].peer().status().first_index == 18
 
 
-def test_a_snapshot_is_taken_when_the_log_weighs_so_much() -> None:
-    """BM-106: few and large entries are cut as well, and do not stay for slow followers beyond half of the bound."""
-    world = alone(count=1000, trailing=500, max_log_bytes=20_000)
-    for place in range(30):
-        wrote(world, N1, f"k{place}", b"x" * 3000)
-    peer = world[N1].peer()
-    assert peer.raft.snapshot.index > 20
-    assert peer.raft.log.last_index - peer.raft.log.base_index < 14
-
-
 def test_a_large_state_is_written_again_when_the_log_has_outgrown_it() -> None:
     """Above a mebibyte of state, so that writing snapshots costs no more than writing the log."""
     world = alone(count=5)
