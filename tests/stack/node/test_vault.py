@@ -176,8 +176,9 @@ def test_links_and_folders_are_no_files_of_a_snapshot(kept: Vaulted, tmp_path: P
     assert (tmp_path / "precious").read_bytes() == b"secret"
 
 
-def test_more_files_than_allowed_fail_the_snapshot(kept: Vaulted) -> None:
+def test_more_files_than_allowed_fail_the_snapshot(kept: Vaulted, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what would have to be changed."""
+    monkeypatch.setattr(os, "fdatasync", lambda file: None)
 
     def writer(directory: Directory) -> None:
         for number in range(limits.SNAPSHOT_FILES + 1):
