@@ -145,6 +145,21 @@ JOURNAL_COPY_BYTES: Final = 256 * KIB
 JOURNAL_SLACK_SEGMENTS: Final = 4
 """Segments of dead records that may lie about before live ones are copied away from among them."""
 
+SNAPSHOT_FILES: Final = 1024
+"""Files of one snapshot: a backend that wants more has made a file of each value."""
+
+MANIFEST_BYTES: Final = 256 * KIB
+"""The body of a snapshot's manifest: as many files with the longest names, and the largest configuration."""
+
+SNAPSHOT_SYNC_BYTES: Final = 8 * MIB
+"""A file of a snapshot is synced whenever so much was written: one sync of gigabytes would stall the journal's."""
+
+SNAPSHOT_SENDS: Final = 4
+"""Snapshots that one node sends at once: more would only make each of them slower. Who comes later asks again."""
+
+SNAPSHOT_WORKERS: Final = 2
+"""Replicas whose snapshots are written or read at once: each costs the interpreter's time, which all others share."""
+
 READ_GAP_BYTES: Final = 16 * KIB
 """Records of one log that lie closer together in the journal are read with what is between them, in one go."""
 

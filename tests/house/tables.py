@@ -84,8 +84,14 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/node/node.py::Node.start": "what was opened is closed again; the error goes on",
     "src/zraft/node/installed.py::with_installed": "importing a stranger's module may raise anything: it is left out",
     "src/zraft/node/disk.py::RealDisk._attempt": "the boundary of the writer thread: the store hears of whatever it is",
-    "src/zraft/node/disk.py::_open_folder": "what was opened is closed again; the error goes on",
+    "src/zraft/node/disk.py::open_data_folder": "what was opened is closed again; the error goes on",
+    "src/zraft/node/vault.py::RealVault._attempt": "the boundary of a worker: the host hears of whatever it is",
+    "src/zraft/node/vault.py::RealVault._begin_fetch": "what was begun is removed; the error goes on",
+    "src/zraft/node/transfers.py::NodeTransfers._guarded": "the boundary of the event loop: stops the node",
+    "src/zraft/node/transfers.py::NodeTransfers._push": "the boundary of a sending thread: the node hears of it",
+    "src/zraft/node/keeper.py::Keeper.__init__": "what was opened is closed again; the error goes on",
     "src/zraft/sim/run.py::run_seed": "a seed is reported as failed with whatever ended it, and the next ones run",
+    "src/zraft/peer/shelf.py::Shelf._load": "a user's install_snapshot may raise anything: that snapshot is of no use",
     "src/zraft/peer/host.py::Host.make_machine": "a user's constructor may raise anything: that peer is failed",
 }
 

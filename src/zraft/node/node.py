@@ -25,6 +25,7 @@ from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
 from zraft.node.installed import with_installed
+from zraft.node.keeper import Keeper, snapshot_settings
 from zraft.node.log_files import CRASH
 from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
@@ -33,6 +34,7 @@ from zraft.node.promptness import Promptness
 from zraft.node.timekeeper import Timekeeper, now_ms
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import APPLY_ENTRIES
+from zraft.peer.vault import VaultDone
 from zraft.storage.disk import Completion
 from zraft.storage.store import StoreSettings
 from zraft.transport.counters import Counters
@@ -81,6 +83,7 @@ class Node:
         self._host: Host | None = None
         """None before the start, and as soon as the node has failed."""
         self._disk: RealDisk | None = None
+        self._keeper: Keeper | None = None
         self._listener: Listener | None = None
         self._neighbours = Neighbours(self._make_dialer)
         self._outlet = Outlet(self._neighbours)
@@ -143,6 +146,7 @@ class Node:
             bounds=ListenerLimits(link=LinkLimits().with_frames(config.frame_bytes)),
         )
         self._disk = disk = RealDisk(Path(config.log_dir), self._report, deferring=Promptness())
+        self._keeper = keeper = Keeper(config, self._report, self._speak, self._begin_stop)
         if config.listen.endswith(":0"):
             # Any free port: it is the node's name, so it comes first. Whoever asks at once is told to wait.
             self._listener = listener
@@ -151,13 +155,14 @@ class Node:
         settings = HostSettings(
             raft=config.raft_settings(),
             store=StoreSettings(segment_bytes=config.max_segment_size, sync=config.log_sync_mode != "dirty"),
+            snapshots=snapshot_settings(config),
             max_command_bytes=config.max_command_size,
             max_result_bytes=config.frame_bytes - limits.KIB,
             sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
         backends = with_installed(self._given_backends)
-        self._host = host = Host(self._address, disk, backends, settings, seed=seed, now=now_ms())
+        self._host = host = Host(self._address, disk, backends, settings, seed=seed, now=now_ms(), vault=keeper.vault)
         if self._listener is None:
             self._listener = listener
             await listener.start()
@@ -283,6 +288,8 @@ class Node:
                 self._timekeeper.cancel()
             self._turn_ended.set()
             self._announcer.close()
+            if self._keeper is not None:
+                await self._keeper.aclose()
             if self._disk is not None:
                 await asyncio.to_thread(self._disk.close)
             LOG.info("node %s has stopped", self.address)
@@ -460,24 +467,27 @@ class Node:
 
     # -- disk
 
-    def _report(self, completion: Completion) -> None:
-        """From the writer thread."""
+    def _report(self, done: Completion | VaultDone) -> None:
+        """From the writer thread, or one of the vault's."""
         if self._loop is not None:
             try:
-                self._loop.call_soon_threadsafe(self._completed, completion)
+                self._loop.call_soon_threadsafe(self._completed, done)
             except RuntimeError:
                 return  # the loop was closed without stopping the node; nobody is left to tell
 
-    def _completed(self, completion: Completion) -> None:
-        if self._tell(completion):
+    def _completed(self, done: Completion | VaultDone) -> None:
+        if self._tell(done):
             self._schedule_turn()
 
-    def _tell(self, completion: Completion) -> bool:
+    def _tell(self, done: Completion | VaultDone) -> bool:
         """The host knows of it; False where there is none any more."""
         if self._host is None:
             return False
         try:
-            self._host.completed(now_ms(), completion)
+            if isinstance(done, VaultDone):
+                self._host.vault_done(now_ms(), done)
+            else:
+                self._host.completed(now_ms(), done)
         except Exception as error:
             self._begin_stop(error)
         return self._host is not None
@@ -500,6 +510,9 @@ class Node:
                 now = now_ms()
                 for group, message in decode_messages(payload, sender_node=link.node, own_node=host.node):
                     host.receive(now, group, message)
+        elif kind == FrameKind.SNAPSHOTS:
+            if self._keeper is not None:
+                self._keeper.transfers.take(link.node, payload)
         elif host is None or self._stopping is not None:
             unavailable = PeerUnavailable(f"node {self.address} does not serve now: it starts or stops")
             for request in decode_requests(payload):
@@ -510,6 +523,13 @@ class Node:
             for request in decode_requests(payload):
                 host.request(now, link, request)
         self._schedule_turn()
+
+    def _speak(self, node: str, payload: bytes) -> None:
+        """A word about a snapshot to another node, or to this one. Where there is no way it is lost, like any other."""
+        if node == self._address and self._keeper is not None:
+            self._keeper.transfers.take(node, payload)
+        elif (link := self._neighbours.dial(node, now_ms()).link) is not None:
+            link.send_beside(payload)
 
     def _client_gone(self, link: Link, why: str) -> None:
         if self._host is not None and link.role is Role.CLIENT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zraft import limits
 from zraft.core.recovered import RaftSettings
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import HostSettings
 from zraft.sim.chance import MILLION, Chance
 from zraft.sim.checks.suite import Checks
@@ -29,13 +30,17 @@ class Cluster:
         chance = self._chance = Chance(seed).split(profile.name)
         self.scheduler = Scheduler(chance.split("scheduler"))
         self.trace = Trace(self.scheduler, keep=keep_trace)
-        self.checks = Checks()
+        self.checks = Checks(profile.backend)
         self.network = Network(self.scheduler, chance.split("network"), self._deliver)
         self.network.weather = Weather()
         self.election_ms: Millis = 100 * chance.between(1, 5)
-        settings = HostSettings(raft=self._raft_settings(chance), store=self._store_settings(chance))
+        settings = HostSettings(
+            raft=self._raft_settings(chance),
+            store=self._store_settings(chance),
+            snapshots=self._snapshot_settings(chance.split("snapshots")),
+        )
         image_rate = chance.choice([0, 2_000, 20_000])
-        world = World(self.scheduler, self.network, self.checks, self.trace, settings, GROUP, image_rate)
+        world = World(self.scheduler, self.network, self.checks, self.trace, settings, GROUP, image_rate, {})
         count = chance.choice(profile.nodes)
         self.names = [f"n{place}:1" for place in range(min(count, limits.SIMULATED_NODES))]
         self.nodes = {
@@ -72,6 +77,17 @@ class Cluster:
 
     def _store_settings(self, chance: Chance) -> StoreSettings:
         return StoreSettings(segment_bytes=chance.choice([limits.MIN_SEGMENT_BYTES, 4 * limits.MIN_SEGMENT_BYTES]))
+
+    def _snapshot_settings(self, chance: Chance) -> SnapshotSettings:
+        """Snapshots every few entries, or few hundred bytes; or so rarely that there are none."""
+        count = chance.choice(self._profile.max_log_count)
+        return SnapshotSettings(
+            max_log_count=count,
+            max_log_bytes=chance.choice([2_000, 64 * limits.MIB, 64 * limits.MIB]) if count < 1000 else limits.MIB,
+            trailing_log_count=chance.choice([0, count // 5, count // 2]),
+            retry_ms=chance.choice([10, 100, 1000]),
+            offer_ms=self.election_ms * chance.choice([5, 50, 500]),
+        )
 
     def _clock(self, chance: Chance, profile: Profile) -> Clock:
         low, high = profile.skew

@@ -12,6 +12,7 @@ from zraft.sim.disk import DiskFaults
 from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
 from zraft.sim.node import SimNode
 from zraft.sim.profiles import TICKS_PER_TIMEOUT, Rates
+from zraft.sim.vault import VaultFaults
 
 CALM = Weather(delay_ms=1, jitter_ms=1)
 """The weather after the chaos."""
@@ -26,6 +27,7 @@ class Chaos:
         self._victim = cluster.nodes[chance.choice(cluster.names)]
         """The only node whose disk is lost or rots: everything committed stays on the others."""
         self._is_over = False
+        self._piece_bytes = chance.split("pieces").choice([16, 200, 5000])
 
     def begin(self) -> None:
         """Weather and disks change, and the ticks begin."""
@@ -44,6 +46,7 @@ class Chaos:
                 weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
                 cluster.network.set_weather(name, node_name, weather)
                 cluster.network.set_weather(node_name, name, weather)
+        slow = self._chance.split("apply")
         for node in cluster.nodes.values():
             node.disk.faults = DiskFaults(
                 sync_ms=1,
@@ -55,6 +58,16 @@ class Chaos:
                 read_error=rates.read_error,
                 quota=rates.quota,
                 sticky=self._chance.below(2) == 0,
+            )
+            node.apply_ms = rates.slow_apply if slow.below(2) else 0
+            node.vault.faults = VaultFaults(
+                step_ms=1 + rates.snapshot_ms,
+                write_error=rates.snapshot_error,
+                no_space=rates.snapshot_error // 2,
+                lost=rates.transfer_error,
+                garbled=rates.transfer_error // 8,
+                piece_bytes=self._piece_bytes,
+                patience_ms=10 * cluster.election_ms,
             )
         cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
 
@@ -178,5 +191,7 @@ def calm_down(cluster: Cluster) -> None:
     now_ms = cluster.scheduler.now_ms
     for node in cluster.nodes.values():
         node.disk.faults = DiskFaults()
+        node.vault.faults = VaultFaults()
+        node.apply_ms = 0
         node.owner.paused_until_ms = min(node.owner.paused_until_ms, now_ms)
         node.owner.clock.change_rate(now_ms, 1000)
