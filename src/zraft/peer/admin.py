@@ -91,7 +91,7 @@ class Admin:
         self._removals: dict[str, list[tuple[Client, int]]] = {}
         """Replicas whose removal is being made durable, and who waits for it."""
 
-    def admit_write(self, client: Client, peer: Peer, request: Write) -> bool:
+    def admit_write(self, now: Millis, client: Client, peer: Peer, request: Write) -> bool:
         """True where the write waits for the end of the turn now; otherwise it was answered."""
         size = memoryview(request.command).nbytes
         if not peer.is_leader:
@@ -99,6 +99,8 @@ class Admin:
         elif size > self._host.settings.max_command_bytes:
             text = f"a command of {size} bytes; max_command_size is {self._host.settings.max_command_bytes}"
             self._fail(client, request.id, TooLarge(text))
+        elif (refusal := self._host.space.refusal(now, peer)) is not None:
+            self._fail(client, request.id, refusal)
         else:
             try:
                 check_command(request.command)

@@ -42,6 +42,7 @@ from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.peer import APPLY_ENTRIES, Peer
 from zraft.peer.shelf import Chosen, Shelf
+from zraft.peer.space import Space
 from zraft.peer.vault import Vault, VaultDone
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
@@ -101,6 +102,7 @@ class Host:
         opened = Store.open(disk, settings.store)
         self.store = opened.store
         self.shelf = Shelf(vault, self.outbox)
+        self.space = Space(self)
         self.admin = Admin(self)
         self._active: dict[str, Peer] = {}
         """Replicas that something happened to in this turn."""
@@ -260,7 +262,7 @@ class Host:
             peer = self.running(request.peer)
             if peer is None:
                 self.no_such_peer(client, request.id, request.peer)
-            elif self.admin.admit_write(client, peer, request):
+            elif self.admin.admit_write(now, client, peer, request):
                 self._active[request.peer] = peer
         elif (self._is_stopped or self.fatal is not None) and not isinstance(request, ListPeers | Stat):
             self.admin.refuse(client, request.id, f"node {self.node} is stopping")
@@ -422,6 +424,7 @@ class Host:
         """End the turn: see to everything that waits for it, hand jobs to the disk, and say what is to be done."""
         self._wake(now)
         self._deliver_to_self(now)
+        self.space.turn(now)
         active, self._active = self._active, {}
         has_more = False
         for name, peer in active.items():
@@ -456,8 +459,10 @@ class Host:
 
     def _next_deadline(self) -> Millis | None:
         due = self._timers[0][0] if self._timers else None
-        mark = self._mark_due_ms
-        return due if mark is None or (due is not None and due <= mark) else mark
+        for other in (self._mark_due_ms, self.space.due_ms):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def _wake(self, now: Millis) -> None:
         """Wake every replica whose deadline has come; ten thousand idle ones cost nothing here."""

@@ -108,7 +108,8 @@ MUTANTS = (
             Change(
                 f"{_CORE}.replication:meet_below",
                 "upper = min(message.hint_index, message.index - 1)",
-                "upper = max(min(message.hint_index, message.index - 1) - 3, replica.log.base_index)",
+                "upper = min(message.hint_index, message.index - 1)\n"
+                "    upper = max(upper - 3, replica.log.base_index) if upper > replica.log.base_index else upper",
             ),
         ),
         "stale",
