@@ -28,6 +28,7 @@ from zraft.errors import (
     TooLarge,
     UsageError,
 )
+from zraft.peer.aside import GONE, kept_entries, kept_entry
 from zraft.peer.down import is_blank, last_named_at
 from zraft.peer.duties import Client
 from zraft.peer.peer import Peer
@@ -63,9 +64,6 @@ if TYPE_CHECKING:
 
 BORN: Final = 0
 """The number of the save with which a replica's data is born; the core counts its own from 1."""
-
-GONE: Final = -1
-"""The number of the save that forgets a replica."""
 
 
 class Birth:
@@ -115,7 +113,7 @@ class Admin:
         """Everything but writes."""
         match request:
             case ListPeers():
-                self._reply(client, Peers(request.id, self.entries()))
+                self._reply(client, Peers(request.id, (*self.entries(), *kept_entries(self._host))))
             case Stat():
                 status = self._host.status(request.peer)
                 if status is None:
@@ -213,6 +211,9 @@ class Admin:
     def _remove(self, client: Client, request: RemovePeer) -> None:
         host, name = self._host, request.name
         found = self._known(name)
+        kept = kept_entry(host, name) if found is None and name not in (*self._births, *self._removals) else None
+        if kept is not None:
+            name, found = kept.member.peer.name, (kept.group, None)
         if name in self._births and self._births[name].meta.group == request.group:
             self._births[name].removals.append((client, request))
         elif name in self._removals and found is None:
@@ -241,7 +242,8 @@ class Admin:
             failed = host.failed[name]
             # What is corrupt may have forgotten more than it knows.
             return failed.meta.group, None if failed.is_blank else failed.memberships.current_index
-        return None
+        kept = host.aside.get(name)
+        return (kept.meta.group, None) if kept is not None else None
 
     def close(self, reason: str) -> None:
         """The host stops: nobody hears of a birth or a removal any more."""

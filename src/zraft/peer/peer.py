@@ -65,6 +65,7 @@ class Peer:
         "desk",
         "fault",
         "has_more",
+        "left",
         "machine",
         "meta",
         "raft",
@@ -108,6 +109,8 @@ class Peer:
         """Committed entries wait to be applied, and are at hand."""
         self.conf: tuple[Index, Membership | None] = (0, None)
         """The last stable configuration known to be committed, and where it stands."""
+        self.left: Index = 0
+        """It belongs to its group no longer, as of this committed entry; 0: it does, as far as it knows."""
         self.wake_at_ms: Millis = now
         self._time_due_ms: Millis | None = None
         """When this leader shall propose a time entry, because its machine has something due; None: not known yet."""
@@ -124,6 +127,11 @@ class Peer:
     def is_leader(self) -> bool:
         """It leads, as far as it knows."""
         return self.raft.leader == self.raft.me
+
+    @property
+    def is_through(self) -> bool:
+        """It left its group, and has answered and sent everything that it still can."""
+        return self.left > 0 and self.machine.last_applied >= self.raft.commit_index and not self._held
 
     def step(self, now: Millis, event: Event) -> None:
         """Let `event` happen, and see to what follows from it."""
@@ -162,6 +170,7 @@ class Peer:
             self.fail("a snapshot would have to be transferred, and nothing here compacts a log")
         if output.role_change is not None:
             self._role_changed(now, output.role_change)
+        self.left = self.left or output.left
         self._outbox.duties.notes += [Note(self._name, fact) for fact in output.facts]
         self.wake_at_ms = output.wake_at_ms
 

@@ -155,6 +155,16 @@ class Store:
         self._state_changed = True
         self._dones[name] = number
 
+    def rename_replica(self, name: str, new_name: str) -> None:
+        """The replica is called `new_name`, durably with the next save; its log stays as it is. Raises UsageError."""
+        log = self._log(name)
+        if new_name in self._logs:
+            raise UsageError(f"there is a replica named {new_name} already")
+        log.rename(new_name)
+        self._logs[new_name] = self._logs.pop(name)
+        self._owners[log.owner] = new_name
+        self._state_changed = True
+
     def save(self, save: Save) -> None:
         """Carries the save out; `SaveDone` when it and all earlier ones are durable. Ignored by a poisoned store.
 

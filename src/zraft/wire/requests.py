@@ -149,13 +149,31 @@ class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
     fault: str | None = None
 
 
+REMOVED: Final = "removed"
+"""The role of a replica that left its group: it does not run, its data is kept."""
+
+
+def kept_name(name: str, incarnation: int) -> str:
+    """What the data of replica `name` is called after it left its group; a name that nobody can have chosen."""
+    mark = f".removed-{incarnation:016x}"
+    return name[: 64 - len(mark)] + mark
+
+
 class PeerEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One replica of a node: who it is, and its role as in `PeerStatus`."""
+    """One replica of a node: who it is, and its role as in `PeerStatus`, or `REMOVED`.
+
+    What is kept of a removed one stands under the name that `kept_name` says.
+    """
 
     member: Member
     group: _Group
     backend: str
     role: str
+
+    def is_called(self, name: str) -> bool:
+        """It has this name, or had it before it was removed."""
+        present = self.member.peer.name
+        return present == name or (self.role == REMOVED and present == kept_name(name, self.member.incarnation))
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):

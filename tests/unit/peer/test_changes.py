@@ -48,10 +48,11 @@ def test_a_group_grows_and_shrinks_by_request() -> None:
     world.until(lambda: shrunk in world.asker.replies)
     world.asker.result(shrunk)
     world.until(lambda: world.leader() not in (None, "n1:1"))
+    assert world["n1:1"].it.peers == {}
     gone = remove(world)
     world.settle()
     world.asker.result(gone)
-    assert world["n1:1"].it.peers == {}
+    assert world["n1:1"].it.aside == {}
 
 
 def test_a_change_must_know_what_it_changes() -> None:
