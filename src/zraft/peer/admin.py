@@ -17,6 +17,7 @@ from zraft.core.events import TransferLeadership
 from zraft.core.recovered import Recovered
 from zraft.errors import (
     MembershipError,
+    NewerExists,
     NotLeader,
     NotStable,
     OutcomeUnknown,
@@ -300,7 +301,12 @@ class Admin:
         goal = membership.target or membership.voters
         if sorted(request.old_peers) != present and sorted(goal) != sorted(target):
             text = f"the peers are {', '.join(map(str, present))}"
-            self._fail(client, request.id, PeersChanged(text))
+            self._fail(client, request.id, PeersChanged(text, peers=present))
+            return
+        index = peer.raft.memberships.current_index
+        if 0 < request.conf_index < index and membership.is_stable and sorted(goal) != sorted(target):
+            text = f"the configuration was changed at {index}, after {request.conf_index}; ask for it and try again"
+            self._fail(client, request.id, NewerExists(text))
             return
         ref = peer.desk.ask((client, request.id), request)
         peer.step(now, ChangeEvent(ref, target))

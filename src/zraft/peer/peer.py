@@ -27,11 +27,12 @@ from zraft.core.roles import Leader
 from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError, UsageError
 from zraft.peer.desk import Asked, Desk
 from zraft.peer.duties import Note, Outbox, PeerChange
+from zraft.peer.views import conf_of, joining_of, target_of
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.replica import ReplicaMeta, Save
 from zraft.storage.store import Store
 from zraft.types import Index, Member, Millis, PeerId
-from zraft.wire.requests import Conf, GetConf, PeerStatus, Query
+from zraft.wire.requests import GetConf, PeerStatus, Query
 
 APPLY_ENTRIES: Final = 4096
 """Entries applied in one slice: some milliseconds, after which messages get their turn."""
@@ -351,20 +352,21 @@ class Peer:
 
     def _run(self, asked: Asked, query: Query | GetConf) -> None:
         if isinstance(query, GetConf):
-            self._answer_conf(asked)
+            self._answer_conf(asked, in_force=query.in_force)
             return
         try:
             self.desk.answer(asked, self.machine.last_applied, self.machine.query(query.query))
         except RequestError as error:
             self.desk.fail(asked, error)
 
-    def _answer_conf(self, asked: Asked) -> None:
+    def _answer_conf(self, asked: Asked, *, in_force: bool) -> None:
         membership, leader = self.raft.membership, self.raft.leader
         index = self.raft.memberships.current_index
-        if membership is None or leader is None or not membership.is_stable or index > self.raft.commit_index:
+        is_settled = membership is not None and membership.is_stable and index <= self.raft.commit_index
+        if membership is None or leader is None or not (is_settled or in_force):
             self.desk.fail(asked, NotStable("a change of the configuration is under way; try again"))
             return
-        conf = Conf(asked[1], self.meta.group, self.backend, leader.peer, index, membership.voters)
+        conf = conf_of(asked[1], self.meta, leader.peer, index, membership)
         self._outbox.duties.replies.append((asked[0], conf))
 
     @property
@@ -392,6 +394,8 @@ class Peer:
             raft.memberships.current_index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
             backend=self.backend,
+            target=target_of(membership),
+            joining=joining_of(raft),
         )
 
     def fail(self, reason: str) -> None:

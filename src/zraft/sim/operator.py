@@ -20,6 +20,7 @@ from zraft.wire.requests import (
     ChangeMembership,
     Conf,
     GetConf,
+    RemovePeer,
     Request,
     Result,
     Started,
@@ -55,6 +56,8 @@ class Operator:
         """Unanswered requests: their kind, and the node that was asked."""
         self._leader = self._nodes[0]
         self.members: dict[str, Member] = {}
+        self._named: dict[Member, None] = {}
+        """Replicas that were to be members once: who was dropped never comes back, a new one takes its place."""
         self.is_founded = False
         self.is_done = False
         """No further change is begun, not even one whose configuration was asked for."""
@@ -141,10 +144,22 @@ class Operator:
 
     def _change_from(self, node: str, conf: Conf) -> None:
         self.changes += 1
+        for member in [member for member in self.members.values() if member in self._named]:
+            if member not in conf.members:
+                self._renew(member, conf.index)
         known = sorted(self.members.values())
         target = self._chance.sample(known, self._chance.between(1, len(known)))
+        self._named |= dict.fromkeys(target)
         old = [member.peer for member in conf.members]
         self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))
+
+    def _renew(self, member: Member, conf_index: int) -> None:
+        """It left the group: what joins from its node is a new replica. Now and then it is not waited for to stop."""
+        node = member.peer.node
+        del self.members[node]
+        if self._chance.below(2):
+            self._ask(node, "remove", RemovePeer(self._next(), PEER, self._group, conf_index))
+        self._revive_until_there(node)
 
     def _readmit_to(self, node: str, conf: Conf) -> None:
         target = [self.members.get(member.peer.node, member) for member in conf.members]
