@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant, hunt
 
 _PEER = "zraft.peer.peer:Peer"
@@ -129,6 +130,7 @@ MUTANTS = (
         median=26,
         near=78,
     ),
+    *MEMBERSHIP,
     Mutant(
         "BM-063",
         "a new leader answers reads before it has committed anything",

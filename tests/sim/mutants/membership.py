@@ -1,0 +1,80 @@
+"""Bugs of membership change that are put back."""
+
+from __future__ import annotations
+
+from tests.sim.mutants.mutation import Change, Mutant
+
+_CORE = "zraft.core"
+
+MEMBERSHIP = (
+    Mutant(
+        "BM-031",
+        "a leader changes the configuration before an entry of its own term is committed",
+        (Change(f"{_CORE}.membership:change", " or replica.commit_index < role.term_start", ""),),
+        "membership",
+    ),
+    Mutant(
+        "BM-032",
+        "a candidate counts by the last configuration that it knows to be committed",
+        (
+            Change(
+                f"{_CORE}.election:_count_votes",
+                "quorum.vote_result(replica.membership, role.votes)",
+                "quorum.vote_result(replica.memberships.as_of(replica.commit_index)[1] or replica.membership,"
+                " role.votes)",
+            ),
+            Change(
+                f"{_CORE}.election:_count_pre_votes",
+                "quorum.vote_result(replica.membership, role.votes)",
+                "quorum.vote_result(replica.memberships.as_of(replica.commit_index)[1] or replica.membership,"
+                " role.votes)",
+            ),
+        ),
+        "membership",
+    ),
+    Mutant(
+        "BM-033",
+        "the final configuration is appended before the joint one is committed",
+        (
+            Change(
+                f"{_CORE}.membership:drive",
+                "replica.memberships.current_index > replica.commit_index or replica.commit_index < role.term_start",
+                "replica.commit_index < role.term_start",
+            ),
+        ),
+        "membership",
+    ),
+    Mutant(
+        "BM-039",
+        "a learner that has not heard of its promotion refuses to vote",
+        (
+            Change(
+                f"{_CORE}.election:on_request_vote",
+                "granted = replica.voted_for",
+                "granted = replica.is_voter and replica.voted_for",
+            ),
+            Change(f"{_CORE}.election:on_pre_vote", "not is_led(replica)", "replica.is_voter and not is_led(replica)"),
+        ),
+        "membership",
+    ),
+    Mutant(
+        "BM-042",
+        "a removed server is not told, and its requests for votes are heard by those who have a leader",
+        (
+            Change(f"{_CORE}.departure:_tell", "replica.send_now(", "str("),
+            Change(f"{_CORE}.election:is_led", "seen is not None and", "seen is None and"),
+            Change(
+                f"{_CORE}.election:on_pre_vote",
+                "and replica.log.is_up_to_date(message.last_index, message.last_term)",
+                "",
+            ),
+        ),
+        "membership",
+    ),
+    Mutant(
+        "BM-043",
+        "a replica that is made again is taken for the one that lost its data",
+        (Change("zraft.peer.admin:Admin._conceive", "host.chance.bits() >> 1 or 1", "1 + sum(host.node.encode())"),),
+        "rot",
+    ),
+)
