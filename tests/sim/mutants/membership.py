@@ -12,6 +12,8 @@ MEMBERSHIP = (
         "a leader changes the configuration before an entry of its own term is committed",
         (Change(f"{_CORE}.membership:change", " or replica.commit_index < role.term_start", ""),),
         "membership",
+        median=60,
+        near=600,
     ),
     Mutant(
         "BM-032",
@@ -31,6 +33,7 @@ MEMBERSHIP = (
             ),
         ),
         "membership",
+        median=4,
     ),
     Mutant(
         "BM-033",
@@ -43,6 +46,7 @@ MEMBERSHIP = (
             ),
         ),
         "membership",
+        median=1,
     ),
     Mutant(
         "BM-039",
@@ -51,30 +55,37 @@ MEMBERSHIP = (
             Change(
                 f"{_CORE}.election:on_request_vote",
                 "granted = replica.voted_for",
-                "granted = replica.is_voter and replica.voted_for",
+                "granted = (replica.is_voter or replica.membership is None) and replica.voted_for",
             ),
-            Change(f"{_CORE}.election:on_pre_vote", "not is_led(replica)", "replica.is_voter and not is_led(replica)"),
+            Change(
+                f"{_CORE}.election:on_pre_vote",
+                "not is_led(replica)",
+                "(replica.is_voter or replica.membership is None) and not is_led(replica)",
+            ),
         ),
         "membership",
+        median=10,
     ),
     Mutant(
         "BM-042",
-        "a removed server is not told, and its requests for votes are heard by those who have a leader",
+        "a removed server is not told, campaigns without asking first, and is heard by those who have a leader",
         (
             Change(f"{_CORE}.departure:_tell", "replica.send_now(", "str("),
-            Change(f"{_CORE}.election:is_led", "seen is not None and", "seen is None and"),
             Change(
-                f"{_CORE}.election:on_pre_vote",
-                "and replica.log.is_up_to_date(message.last_index, message.last_term)",
-                "",
+                f"{_CORE}.election:on_election_timeout",
+                "start_pre_vote(replica)",
+                "start_election(replica, transfer=False)",
             ),
+            Change(f"{_CORE}.terms:_admit_newer", " and election.is_led(replica)", " and False"),
         ),
         "membership",
+        median=2,
     ),
     Mutant(
         "BM-043",
         "a replica that is made again is taken for the one that lost its data",
         (Change("zraft.peer.admin:Admin._conceive", "host.chance.bits() >> 1 or 1", "1 + sum(host.node.encode())"),),
         "rot",
+        median=1,
     ),
 )
