@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.raftkit.cluster import Cluster, Host, led_cluster
+from tests.sim.mutants.membership import UNHEARD_PROMOTION
+from tests.sim.mutants.mutation import put_back
 from zraft.core.events import ChangeMembership, Event
 from zraft.core.output import Output
 from zraft.core.recovered import RaftSettings
@@ -93,13 +95,15 @@ def _play(old: str, new: str, step: int, *, is_lost: bool) -> str:
     cluster = story.cluster
     story.go(step)
     was_told = story.changed
+    label = f"{old} -> {new}, leader dies after {step}, messages {'lost' if is_lost else 'kept'}"
     cluster.crash("a")
     if is_lost:
         cluster.drop("a")
     cluster.run(1000)
+    if _could_go_on(old) and _could_go_on(new):
+        _expect_progress(cluster, f"{label}, the others alone")
     cluster.start("a")
     cluster.run(1500)
-    label = f"{old} -> {new}, leader dies after {step}, messages {'lost' if is_lost else 'kept'}"
     leader = cluster.leader()
     membership = cluster[leader].membership
     assert membership is not None, label
@@ -108,10 +112,7 @@ def _play(old: str, new: str, step: int, *, is_lost: bool) -> str:
     end = " ".join(voters)
     assert end == new or not was_told, f"{label}: told that it is done, and it is {end}"
     assert leader in voters, label
-    before = cluster[leader].commit_index
-    cluster.propose(leader, 2)
-    cluster.run(300)
-    assert cluster[leader].commit_index > before, f"{label}: nothing is committed any more"
+    _expect_progress(cluster, label)
     logs = [cluster.terms(name) for name in voters]
     assert all(log == logs[0] for log in logs), label
     strangers = [name for name in cluster.hosts if name not in voters and cluster[name].membership is not None]
@@ -119,3 +120,24 @@ def _play(old: str, new: str, step: int, *, is_lost: bool) -> str:
         named = cluster[name].memberships.newest_naming(cluster.hosts[name].me)
         assert name in story.left or not named, f"{label}: {name} does not know that it is out"
     return end
+
+
+def _could_go_on(names: str) -> bool:
+    """A majority without the dead leader."""
+    return 2 * len(set(names.split()) - {"a"}) > len(names.split())
+
+
+def _expect_progress(cluster: Cluster, label: str) -> None:
+    """Somebody leads, and commits."""
+    assert cluster.leaders(), f"{label}: nobody leads"
+    leader = cluster.leader()
+    before = cluster[leader].commit_index
+    cluster.propose(leader, 2)
+    cluster.run(300)
+    assert cluster[leader].commit_index > before, f"{label}: nothing is committed any more"
+
+
+def test_bm_039_mutant_is_found_by_the_deaths_of_leaders() -> None:
+    """The others need the vote of somebody who has not heard that it has one."""
+    with put_back(UNHEARD_PROMOTION), pytest.raises(AssertionError, match="nobody leads"):
+        test_whenever_the_leader_dies_the_group_ends_in_one_configuration("a b c", "a b c d e")

@@ -49,24 +49,6 @@ MEMBERSHIP = (
         median=1,
     ),
     Mutant(
-        "BM-039",
-        "a learner that has not heard of its promotion refuses to vote",
-        (
-            Change(
-                f"{_CORE}.election:on_request_vote",
-                "granted = replica.voted_for",
-                "granted = (replica.is_voter or replica.membership is None) and replica.voted_for",
-            ),
-            Change(
-                f"{_CORE}.election:on_pre_vote",
-                "not is_led(replica)",
-                "(replica.is_voter or replica.membership is None) and not is_led(replica)",
-            ),
-        ),
-        "membership",
-        median=10,
-    ),
-    Mutant(
         "BM-042",
         "a removed server is not told, campaigns without asking first, and is heard by those who have a leader",
         (
@@ -89,3 +71,22 @@ MEMBERSHIP = (
         median=1,
     ),
 )
+
+UNHEARD_PROMOTION = Mutant(
+    "BM-039",
+    "a learner that has not heard of its promotion refuses to vote",
+    (
+        Change(
+            f"{_CORE}.election:on_request_vote",
+            "granted = replica.voted_for",
+            "granted = (replica.is_voter or replica.membership is None) and replica.voted_for",
+        ),
+        Change(
+            f"{_CORE}.election:on_pre_vote",
+            "not is_led(replica)",
+            "(replica.is_voter or replica.membership is None) and not is_led(replica)",
+        ),
+    ),
+    "membership",
+)
+"""Found by the deaths of leaders, each of which is played: seeds rarely meet the moment."""
