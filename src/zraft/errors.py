@@ -168,7 +168,7 @@ class NotStable(MembershipError):
 
 
 class NewerExists(MembershipError):
-    """A newer configuration than the one named exists."""
+    """The configuration that the change was made for is not the present one; its peers may be the same."""
 
 
 class ChangeInProgress(MembershipError):
@@ -176,7 +176,11 @@ class ChangeInProgress(MembershipError):
 
 
 class PeersChanged(MembershipError):
-    """`old_peers` are not the current peers."""
+    """`old_peers` are not the current peers. `peers` are."""
+
+    def __init__(self, message: str = "", *, peers: Sequence[PeerId] = (), executed: Executed | None = None) -> None:
+        self.peers = tuple(peers)
+        super().__init__(message, executed=executed)
 
 
 class CatchUpTimeout(MembershipError):

@@ -1,4 +1,4 @@
-"""Requests in several steps: make a group, change its configuration, delete peers.
+"""Requests in several steps: make a group, delete peers. How its members change is in `changing`.
 
 A group is made on blank peers: replicas that hold nothing, belong to no configuration and never campaign. Whatever goes
 wrong before the first of them is made the founder leaves nothing behind: the blank ones are removed again.
@@ -25,6 +25,7 @@ from zraft.errors import (
 )
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.requests import (
+    REMOVED,
     Bootstrap,
     ChangeMembership,
     Conf,
@@ -243,60 +244,12 @@ async def remove_blank(caller: Caller, members: Sequence[Member], group: GroupId
 
 async def entry_of(caller: Caller, peer: PeerId, deadline: float) -> PeerEntry | None:
     """What the node of `peer` knows under its name; None: nothing. Raises `RequestError`."""
-    reply = await caller.ask(peer.node, ListPeers, Peers, deadline=deadline)
-    return next((entry for entry in reply.peers if entry.member.peer.name == peer.name), None)
+    entries = await _entries_of(caller, peer, deadline)
+    return next((entry for entry in entries if entry.member.peer.name == peer.name), None)
 
 
-async def change(
-    caller: Caller, peer: PeerId, new: Sequence[PeerId], old: Sequence[PeerId], seconds: float
-) -> list[PeerId]:
-    """See `zraft.set_new_conf`."""
-    deadline = caller.deadline(seconds)
-    new, old = distinct(new), distinct(old)
-    own = await entry_of(caller, peer, deadline)
-    if own is None:
-        raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
-    outcomes = await each(_find_or_start(caller, one, own, deadline) for one in new)
-    standing = {one: what for one, what in zip(new, outcomes, strict=True) if isinstance(what, Standing)}
-    if any(what.problem != "node_down" for what in standing.values()):
-        raise create_error(standing)
-    members = {one: what for one, what in zip(new, outcomes, strict=True) if isinstance(what, Member)}
-    if standing:
-        members |= await _members_that_are_down(caller, peer, list(standing), deadline, seconds)
-    await caller.call(
-        peer,
-        lambda number, name: ChangeMembership(number, name, [members[one] for one in new], old),
-        Result,
-        deadline=deadline,
-        seconds=seconds,
-    )
-    return new
-
-
-async def _find_or_start(caller: Caller, peer: PeerId, own: PeerEntry, deadline: float) -> Member | Standing:
-    """The replica of the group on its node with its present incarnation, made there if there is none."""
-    try:
-        entry = await entry_of(caller, peer, min(deadline, caller.deadline(CLEAN_UP_S)))
-    except RequestError:
-        return Standing("node_down")
-    if entry is not None and entry.group == own.group:
-        return entry.member
-    try:
-        return await start(caller, peer, own.group, own.backend, deadline)
-    except Standing as standing:
-        return standing
-
-
-async def _members_that_are_down(
-    caller: Caller, peer: PeerId, wanted: list[PeerId], deadline: float, seconds: float
-) -> dict[PeerId, Member]:
-    """Members whose nodes are not reached keep the incarnation that the configuration knows."""
-    conf, _ = await caller.call(peer, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
-    known = {member.peer: member for member in (*conf.members, *conf.learners)}
-    for one in wanted:
-        if one not in known:
-            raise PeerUnavailable(f"{one.node} cannot be reached, and {one} is new: start that node first")
-    return {one: known[one] for one in wanted}
+async def _entries_of(caller: Caller, peer: PeerId, deadline: float) -> tuple[PeerEntry, ...]:
+    return (await caller.ask(peer.node, ListPeers, Peers, deadline=deadline)).peers
 
 
 async def conf_of(caller: Caller, peer: PeerId, seconds: float) -> Conf:
@@ -324,10 +277,29 @@ async def remove(caller: Caller, peers: Sequence[PeerId], seconds: float) -> Non
 
 
 async def _remove(caller: Caller, peer: PeerId, deadline: float, seconds: float) -> None:
-    """A peer that was removed from its group is not told: if it thinks that it belongs to it, the group is asked."""
-    entry = await entry_of(caller, peer, deadline)
-    if entry is None:
+    """The peer, or what is kept of those that were called so and left their group."""
+    entries = [entry for entry in await _entries_of(caller, peer, deadline) if entry.is_called(peer.name)]
+    running = [entry for entry in entries if entry.role != REMOVED]
+    if not entries:
         raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
+    for entry in running or entries:
+        try:
+            await _remove_one(caller, entry, deadline, seconds)
+        except PeerUnavailable:
+            if entry.role == REMOVED:
+                raise
+            # It left its group and stopped in this moment: what is kept of it now has another name.
+            await _remove_kept(caller, peer, deadline)
+
+
+async def _remove_kept(caller: Caller, peer: PeerId, deadline: float) -> None:
+    for entry in await _entries_of(caller, peer, deadline):
+        if entry.role == REMOVED and entry.is_called(peer.name):
+            await _remove_replica(caller, entry, 0, deadline)
+
+
+async def _remove_one(caller: Caller, entry: PeerEntry, deadline: float, seconds: float) -> None:
+    """It may not know that it was removed: if it thinks that it belongs to its group, the group is asked."""
     try:
         await _remove_replica(caller, entry, 0, deadline)
     except MembershipError:

@@ -163,6 +163,19 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=13):
     index: Index
 
 
+class NotMember(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """As of the committed entry (`index`, `index_term`), and in all that I have, no configuration names you.
+
+    Not in the thesis (see `departure`). Nobody's term changes by this.
+    """
+
+    sender: Member
+    to: Member
+    term: Term
+    index: Index
+    index_term: Term
+
+
 Message: TypeAlias = (
     PreVote
     | PreVoteReply
@@ -177,4 +190,5 @@ Message: TypeAlias = (
     | TimeoutNow
     | ReadIndexRequest
     | ReadIndexReply
+    | NotMember
 )

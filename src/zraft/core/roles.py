@@ -107,6 +107,8 @@ class Leader:
     """Callers that wait for the membership change under way."""
     catch_up: dict[Member, CatchUp] = field(default_factory=dict)
     transfer: Transfer | None = None
+    departed: tuple[Member, ...] = ()
+    """Whom the configuration in force left out; they are told when it is committed."""
 
 
 Role: TypeAlias = Follower | PreCandidate | Candidate | Leader

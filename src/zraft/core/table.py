@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from zraft.core import (
     bootstrap,
+    departure,
     election,
     following,
     leading,
@@ -128,5 +129,6 @@ MESSAGES: Final[dict[type, dict[type, Handler]]] = {
     m.TimeoutNow: _only(Follower, transfer.on_timeout_now),
     m.ReadIndexRequest: _only(Leader, reads.on_request, otherwise=_roleless(reads.refuse_request)),
     m.ReadIndexReply: _only(Follower, reads.on_reply),
+    m.NotMember: _every(_roleless(departure.on_not_member)),
 }
 """Messages that the rule of terms has admitted."""

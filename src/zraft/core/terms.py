@@ -15,6 +15,7 @@ from zraft.core.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
+    NotMember,
     PreVote,
     PreVoteReply,
     ReadIndexReply,
@@ -30,7 +31,7 @@ def admit(replica: Replica, message: Message) -> bool:
     if message.to != replica.me:
         replica.fact(f"drops a message for {message.to}")  # another life of this peer (BM-043, BM-114)
         return False
-    if isinstance(message, PreVote):
+    if isinstance(message, PreVote | NotMember):
         return True
     if message.term > replica.current_term:
         return _admit_newer(replica, message)

@@ -380,10 +380,10 @@ class Node:
         not told of the change, let `zraft.remove` ask the others.
         """
         host = self._serving()
-        entry = next((entry for entry in host.entries() if entry.member.peer.name == name), None)
+        entry = host.entry(name)
         if entry is None:
             raise PeerUnavailable(f"no peer {name} on {self.address}")
-        reply = await self._ask(RemovePeer(0, name, entry.group))
+        reply = await self._ask(RemovePeer(0, entry.member.peer.name, entry.group))
         if isinstance(reply, Failed):
             raise failed_to_error(reply)
 

@@ -17,6 +17,7 @@ from zraft.core.events import TransferLeadership
 from zraft.core.recovered import Recovered
 from zraft.errors import (
     MembershipError,
+    NewerExists,
     NotLeader,
     NotStable,
     OutcomeUnknown,
@@ -28,6 +29,7 @@ from zraft.errors import (
     TooLarge,
     UsageError,
 )
+from zraft.peer.aside import GONE, kept_entries, kept_entry
 from zraft.peer.down import is_blank, last_named_at
 from zraft.peer.duties import Client
 from zraft.peer.peer import Peer
@@ -64,9 +66,6 @@ if TYPE_CHECKING:
 
 BORN: Final = 0
 """The number of the save with which a replica's data is born; the core counts its own from 1."""
-
-GONE: Final = -1
-"""The number of the save that forgets a replica."""
 
 
 class Birth:
@@ -118,7 +117,7 @@ class Admin:
         """Everything but writes."""
         match request:
             case ListPeers():
-                self._reply(client, Peers(request.id, self.entries()))
+                self._reply(client, Peers(request.id, (*self.entries(), *kept_entries(self._host))))
             case Stat():
                 status = self._host.status(request.peer)
                 if status is None:
@@ -216,6 +215,10 @@ class Admin:
     def _remove(self, client: Client, request: RemovePeer) -> None:
         host, name = self._host, request.name
         found = self._known(name)
+        kept = kept_entry(host, name) if found is None and name not in (*self._births, *self._removals) else None
+        if kept is not None:
+            name = kept.member.peer.name
+            found = self._known(name)
         if name in self._births and self._births[name].meta.group == request.group:
             self._births[name].removals.append((client, request))
         elif name in self._removals and found is None:
@@ -245,7 +248,8 @@ class Admin:
             failed = host.failed[name]
             # What is corrupt may have forgotten more than it knows.
             return failed.meta.group, None if failed.is_blank else failed.memberships.current_index, failed.meta
-        return None
+        kept = host.aside.get(name)
+        return (kept.meta.group, None, kept.meta) if kept is not None else None
 
     def close(self, reason: str) -> None:
         """The host stops: nobody hears of a birth or a removal any more."""
@@ -302,7 +306,12 @@ class Admin:
         goal = membership.target or membership.voters
         if sorted(request.old_peers) != present and sorted(goal) != sorted(target):
             text = f"the peers are {', '.join(map(str, present))}"
-            self._fail(client, request.id, PeersChanged(text))
+            self._fail(client, request.id, PeersChanged(text, peers=present))
+            return
+        index = peer.raft.memberships.current_index
+        if 0 < request.conf_index < index and membership.is_stable and sorted(goal) != sorted(target):
+            text = f"the configuration was changed at {index}, after {request.conf_index}; ask for it and try again"
+            self._fail(client, request.id, NewerExists(text))
             return
         ref = peer.desk.ask((client, request.id), request)
         peer.step(now, ChangeEvent(ref, target))

@@ -28,7 +28,8 @@ from zraft.core.recovered import RaftSettings, Recovered
 from zraft.core.roles import Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
-from zraft.peer.admin import BORN, GONE, Admin
+from zraft.peer.admin import BORN, Admin
+from zraft.peer.aside import GONE, KEPT, is_kept_aside, kept_entry, set_aside
 from zraft.peer.down import (
     FailedPeer,
     StoppedPeer,
@@ -95,6 +96,8 @@ class Host:
         self.peers: dict[str, Peer] = {}
         self.failed: dict[str, FailedPeer] = {}
         self.stopped: dict[str, StoppedPeer] = {}
+        self.aside: dict[str, FailedPeer] = {}
+        """What replicas held that left their group, by the name that it has now."""
         self.fatal: StorageError | None = None
         self.apply_entries = APPLY_ENTRIES
         """What a replica applies at most in one turn. Whoever can measure how long that takes may lower it."""
@@ -123,6 +126,9 @@ class Host:
 
     def _start(self, replica: RecoveredReplica, now: Millis) -> None:
         meta, recovered = replica.meta, replica.recovered
+        if is_kept_aside(meta):
+            self.aside[meta.name] = FailedPeer(meta, KEPT, MembershipHistory(recovered))
+            return
         try:
             if replica.fault is not None:
                 raise ReplicaFault(str(replica.fault))
@@ -191,6 +197,7 @@ class Host:
             self.shelf.disown(peer.vault_done)
         self.failed.pop(name, None)
         self.stopped.pop(name, None)
+        self.aside.pop(name, None)
         self._active.pop(name, None)
         self._with_local.pop(name, None)
         self._armed.pop(name, None)  # a replica born under this name later has its own deadlines
@@ -280,6 +287,8 @@ class Host:
             return f"peer {name} of {self.node} is stopped"
         if name in self.failed or name in self.peers:
             return f"peer {name} of {self.node} has failed: see its status"
+        if kept_entry(self, name) is not None:
+            return f"peer {name} of {self.node} was removed from its group"
         return f"no peer {name} on {self.node}"
 
     def refuse_create(self, client: Client, number: int, name: str, problem: CreateProblem) -> None:
@@ -432,6 +441,9 @@ class Host:
             if peer.fault is not None:
                 self._failed(peer, peer.fault)
                 continue
+            if peer.is_through:
+                set_aside(self, peer)
+                continue
             if peer.has_more:
                 self._active[name] = peer
                 has_more = True
@@ -498,15 +510,19 @@ class Host:
     # -- inspection
 
     def entries(self) -> tuple[PeerEntry, ...]:
-        """Every replica here, by name."""
+        """Every replica here, by name, but what is kept of removed ones."""
         return self.admin.entries()
+
+    def entry(self, name: str) -> PeerEntry | None:
+        """The replica of this name, or what is kept of one that was called so; None where there is nothing."""
+        return next((one for one in self.entries() if one.member.peer.name == name), None) or kept_entry(self, name)
 
     def status(self, name: str) -> PeerStatus | None:
         """The replica as it sees itself; None where there is none of that name."""
         peer = self.peers.get(name)
         if peer is not None:
             return msgspec.structs.replace(peer.status(), sync_mode=self.settings.sync_mode)
-        failed, stopped = self.failed.get(name), self.stopped.get(name)
+        failed, stopped = self.failed.get(name) or self.aside.get(name), self.stopped.get(name)
         if failed is not None:
             return status_of(failed.meta, self.node, failed.memberships, failed.fault)
         return status_of(stopped.meta, self.node, stopped.memberships, _STOPPED) if stopped is not None else None

@@ -42,11 +42,12 @@ from zraft.peer.growth import SnapshotSettings
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.snapshotting import Snapshotting
 from zraft.peer.vault import VaultDone, VaultJob
+from zraft.peer.views import conf_of, joining_of, target_of
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.replica import ReplicaMeta, Save
 from zraft.storage.store import Store
 from zraft.types import Index, Member, Millis, PeerId
-from zraft.wire.requests import Conf, GetConf, PeerStatus, Query
+from zraft.wire.requests import GetConf, PeerStatus, Query
 
 APPLY_ENTRIES: Final = 4096
 """Entries applied in one slice: some milliseconds, after which messages get their turn."""
@@ -84,6 +85,7 @@ class Peer:
         "error",
         "fault",
         "has_more",
+        "left",
         "machine",
         "meta",
         "raft",
@@ -136,6 +138,8 @@ class Peer:
         """Committed entries wait to be applied, and are at hand."""
         self.conf: tuple[Index, Membership | None] = (0, None)
         """The last stable configuration known to be committed, and where it stands."""
+        self.left: Index = 0
+        """It belongs to its group no longer, as of this committed entry; 0: it does, as far as it knows."""
         self.wake_at_ms: Millis = now
         self._time_due_ms: Millis | None = None
         """When this leader shall propose a time entry, because its machine has something due; None: not known yet."""
@@ -158,6 +162,11 @@ class Peer:
     def is_leader(self) -> bool:
         """It leads, as far as it knows."""
         return self.raft.leader == self.raft.me
+
+    @property
+    def is_through(self) -> bool:
+        """It left its group, and has answered and sent everything that it still can."""
+        return self.left > 0 and self.machine.last_applied >= self.raft.commit_index and not self._held
 
     def step(self, now: Millis, event: Event) -> None:
         """Let `event` happen, and see to what follows from it."""
@@ -202,6 +211,7 @@ class Peer:
             return
         if output.role_change is not None:
             self._role_changed(now, output.role_change)
+        self.left = self.left or output.left
         self._outbox.duties.notes += [Note(self._name, fact) for fact in output.facts]
         self.wake_at_ms = output.wake_at_ms
 
@@ -432,20 +442,21 @@ class Peer:
 
     def _run(self, asked: Asked, query: Query | GetConf) -> None:
         if isinstance(query, GetConf):
-            self._answer_conf(asked)
+            self._answer_conf(asked, in_force=query.in_force)
             return
         try:
             self.desk.answer(asked, self.machine.last_applied, self.machine.query(query.query))
         except RequestError as error:
             self.desk.fail(asked, error)
 
-    def _answer_conf(self, asked: Asked) -> None:
+    def _answer_conf(self, asked: Asked, *, in_force: bool) -> None:
         membership, leader = self.raft.membership, self.raft.leader
         index = self.raft.memberships.current_index
-        if membership is None or leader is None or not membership.is_stable or index > self.raft.commit_index:
+        is_settled = membership is not None and membership.is_stable and index <= self.raft.commit_index
+        if membership is None or leader is None or not (is_settled or in_force):
             self.desk.fail(asked, NotStable("a change of the configuration is under way; try again"))
             return
-        conf = Conf(asked[1], self.meta.group, self.backend, leader.peer, index, membership.voters)
+        conf = conf_of(asked[1], self.meta, leader.peer, index, membership)
         self._outbox.duties.replies.append((asked[0], conf))
 
     @property
@@ -473,6 +484,8 @@ class Peer:
             raft.memberships.current_index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
             backend=self.backend,
+            target=target_of(membership),
+            joining=joining_of(raft),
         )
 
     def fail(self, reason: str, error: Exception | None = None) -> None:

@@ -165,8 +165,11 @@ class Shelf:
     # -- replicas that go
 
     def leave(self, meta: ReplicaMeta) -> None:
-        """The replica is being removed; its snapshots go when that is durable."""
-        self._leaving.setdefault(meta.name, []).append(meta)
+        """The replica is being removed; its snapshots go when that is durable.
+
+        What was kept aside has another name since, and its snapshots do not.
+        """
+        self._leaving.setdefault(meta.name, []).append(next((found.meta for found in self.published(meta)), meta))
 
     def left(self, name: str) -> None:
         """Removals of replicas of that name are durable."""

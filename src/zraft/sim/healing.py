@@ -2,7 +2,7 @@
 
 Core quorum: nodes are left down as long as every configuration that any log ends with keeps its majorities. The
 others are well again, and then clients must succeed within a bound (L1, L3). At last all are well, and all members
-must come to hold the same log and the same state (L4).
+must come to hold the same log and the same state (L4), and then the leader must lead on (BM-042).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zraft.sim.cluster import Cluster
 from zraft.sim.faults import calm_down
 from zraft.sim.node import SimNode
 from zraft.sim.operator import PEER
-from zraft.types import Member
+from zraft.types import Member, Term
 
 Condition: TypeAlias = Callable[[], bool]
 
@@ -30,6 +30,9 @@ PROGRESS_TIMEOUTS = 300
 
 EQUAL_TIMEOUTS = 100
 """Election timeouts within which healed members must be equal."""
+
+QUIET_TIMEOUTS = 10
+"""Election timeouts for which the leader must lead on once they are."""
 
 
 def heal_core(cluster: Cluster, chance: Chance) -> None:
@@ -60,6 +63,20 @@ def heal_all(cluster: Cluster) -> None:
         client.stop()
     if not _run_until(cluster, EQUAL_TIMEOUTS, lambda: _is_equal(cluster)):
         raise Violation("equality", f"{_difference(cluster)}; {_story(cluster)}")
+    _keep_quiet(cluster)
+
+
+def _keep_quiet(cluster: Cluster) -> None:
+    """Everybody is well and equal: nobody takes the leadership away any more, not those either who were removed."""
+    before = _leadership(cluster)
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + QUIET_TIMEOUTS * cluster.election_ms)
+    if _leadership(cluster) != before:
+        raise Violation("stability", f"{before} led, and then {_leadership(cluster)}; {_story(cluster)}")
+
+
+def _leadership(cluster: Cluster) -> tuple[Term, Member | None]:
+    terms = cluster.checks.ledger.leader_of
+    return max(terms, default=0), terms[max(terms)] if terms else None
 
 
 def _start(node: SimNode) -> None:

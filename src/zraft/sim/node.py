@@ -182,6 +182,10 @@ class SimNode:
 
     def _watch(self, host: Host) -> None:
         """New replicas are shown to the checks, failed ones are a violation unless the store failed."""
+        for name, member in list(self._watched.items()):
+            peer = host.peers.get(name)
+            if peer is None or peer.raft.me != member:
+                self._world.checks.stopped(self._watched.pop(name))
         for name, peer in host.peers.items():
             if name not in self._watched:
                 self._watched[name] = peer.raft.me

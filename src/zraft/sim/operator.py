@@ -20,6 +20,7 @@ from zraft.wire.requests import (
     ChangeMembership,
     Conf,
     GetConf,
+    RemovePeer,
     Request,
     Result,
     Started,
@@ -57,6 +58,10 @@ class Operator:
         """Unanswered requests: their kind, and the node that was asked."""
         self._leader = self._nodes[0]
         self.members: dict[str, Member] = {}
+        self._last: Conf | None = None
+        """The configuration that it saw last."""
+        self._named: dict[Member, None] = {}
+        """Replicas that were to be members once: who was dropped never comes back, a new one takes its place."""
         self.is_founded = False
         self.is_done = False
         """No further change is begun, not even one whose configuration was asked for."""
@@ -103,8 +108,11 @@ class Operator:
         self._ask(self._leader, "readmit", GetConf(self._next(), PEER))
 
     def change(self) -> None:
-        """Ask for the configuration; the answer is followed by a change to another one."""
-        self._ask(self._leader, "change", GetConf(self._next(), PEER))
+        """Change to another configuration: after a look at the present one, or, in haste, without, whoever leads."""
+        if self._last is not None and self._chance.below(2):
+            self._change_from(self._nodes, self._last)
+        else:
+            self._ask(self._leader, "change", GetConf(self._next(), PEER))
 
     def transfer(self) -> None:
         """Ask the leader to hand over to somebody."""
@@ -130,7 +138,9 @@ class Operator:
                     if len(self.members) == len(self._nodes) and not self.is_founded:
                         self._prepare(None)
                 case Conf() if kind == "change" and not self.is_done:
-                    self._change_from(node, reply)
+                    self._last = reply
+                    self._renew_those_left_out(reply)
+                    self._change_from([node], reply)
                 case Conf() if kind == "readmit":
                     self._readmit_to(node, reply)
                 case Result():
@@ -141,12 +151,29 @@ class Operator:
                 case _:
                     pass
 
-    def _change_from(self, node: str, conf: Conf) -> None:
-        self.changes += 1
+    def _renew_those_left_out(self, conf: Conf) -> None:
+        for member in [member for member in self.members.values() if member in self._named]:
+            if member not in conf.members:
+                self._renew(member, conf.index)
+
+    def _change_from(self, nodes: Sequence[str], conf: Conf) -> None:
         known = sorted(self.members.values())
+        if not known:
+            return  # all of them are about to be somebody else
+        self.changes += 1
         target = self._chance.sample(known, self._chance.between(1, len(known)))
+        self._named |= dict.fromkeys(target)
         old = [member.peer for member in conf.members]
-        self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))
+        for node in nodes:
+            self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))
+
+    def _renew(self, member: Member, conf_index: int) -> None:
+        """It left the group: what joins from its node is a new replica. Now and then it is not waited for to stop."""
+        node = member.peer.node
+        del self.members[node]
+        if self._chance.below(2):
+            self._ask(node, "remove", RemovePeer(self._next(), PEER, self._group, conf_index))
+        self._revive_until_there(node)
 
     def _readmit_to(self, node: str, conf: Conf) -> None:
         target = [self.members.get(member.peer.node, member) for member in conf.members]

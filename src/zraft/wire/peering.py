@@ -26,6 +26,7 @@ from zraft.core.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
+    NotMember,
     PreVote,
     PreVoteReply,
     ReadIndexReply,
@@ -167,6 +168,11 @@ def _check_read_reply(message: ReadIndexReply) -> None:
     _check_number(message, message.index, MAX_TERM)
 
 
+def _check_not_member(message: NotMember) -> None:
+    if not (message.index and _is_position(message.index, message.index_term, message.term)):
+        raise _wrong(message, f"committed entry {message.index} of term {message.index_term}")
+
+
 def _check_number(message: Message, number: int, largest: int) -> None:
     if not 0 <= number <= largest:
         raise _wrong(message, f"number {number}")
@@ -199,4 +205,5 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     TimeoutNow: _no_further_check,
     ReadIndexRequest: lambda message: _check_number(message, message.read, _LAST_NUMBER),
     ReadIndexReply: _check_read_reply,
+    NotMember: _check_not_member,
 }

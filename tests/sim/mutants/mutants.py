@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant, hunt
 
 _PEER = "zraft.peer.peer:Peer"
@@ -131,6 +132,7 @@ MUTANTS = (
         median=26,
         near=78,
     ),
+    *MEMBERSHIP,
     Mutant(
         "BM-013",
         "who starts from a snapshot is in its term again",

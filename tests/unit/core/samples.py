@@ -48,4 +48,5 @@ MESSAGE_SAMPLES: Final[tuple[Message, ...]] = (
     m.TimeoutNow(B, A, 3),
     m.ReadIndexRequest(B, A, 3, 4),
     m.ReadIndexReply(B, A, 3, 4, 2),
+    m.NotMember(B, A, 3, 4, 2),
 )

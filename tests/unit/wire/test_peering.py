@@ -18,6 +18,7 @@ from zraft.core.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
+    NotMember,
     PreVote,
     PreVoteReply,
     ReadIndexReply,
@@ -69,6 +70,7 @@ GOOD: list[Message] = [
     TimeoutNow(OTHER, ME, MAX_TERM),
     ReadIndexRequest(OTHER, ME, 3, 5),
     ReadIndexReply(OTHER, ME, 3, 5, 0),
+    NotMember(OTHER, ME, 3, 9, 2),
 ]
 
 BAD: list[Message] = [
@@ -126,6 +128,8 @@ BAD: list[Message] = [
     ReadIndexRequest(OTHER, ME, 3, -1),
     ReadIndexReply(OTHER, ME, 3, -1, 0),
     ReadIndexReply(OTHER, ME, 3, 1, MAX_TERM + 1),
+    NotMember(OTHER, ME, 3, 0, 0),
+    NotMember(OTHER, ME, 3, 5, 4),
 ]
 
 

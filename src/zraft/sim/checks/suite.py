@@ -84,6 +84,8 @@ class Checks:
         if replica.commit_index > node.commit_index:
             commit_validity.check(step)
             state_machine_safety.check(step)
+        if out.left:
+            membership.check_left(step)
         if node.is_leader or out.role_change is not None:
             progress.check(step)
         if out.reads_ready:
