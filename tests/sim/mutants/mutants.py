@@ -114,7 +114,7 @@ MUTANTS = (
         ),
         "stale",
         median=7,
-        near=6,
+        near=8,
     ),
     Mutant(
         "BM-020",
@@ -129,7 +129,7 @@ MUTANTS = (
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
         median=26,
-        near=78,
+        near=31,
     ),
     Mutant(
         "BM-013",
@@ -142,24 +142,28 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=1,
     ),
     Mutant(
         "BM-035",
         "a configuration that a snapshot discarded stays in force",
         (Change(f"{_CORE}.snapshots:_install", "replica.memberships.reset(mark)", "pass"),),
         "snapshots",
+        median=4,
     ),
     Mutant(
         "BM-050",
         "a snapshot does not discard the log that it replaces",
         (Change(f"{_CORE}.snapshots:_install", "replica.log.reset(mark.index, mark.term)", "pass"),),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-051",
         "a snapshot moves the index of the state, and not the state",
         (Change(f"{_PEER}.restored", "self.machine = machine", "self.machine.last_applied = mark.index"),),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-053",
@@ -174,6 +178,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=1,
     ),
     Mutant(
         "BM-056",
@@ -186,6 +191,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-057",
@@ -199,6 +205,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-063",
@@ -231,7 +238,7 @@ MUTANTS = (
         ),
         "stale",
         median=20,
-        near=19,
+        near=28,
     ),
     Mutant(
         "BM-078",
@@ -244,6 +251,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-090",
