@@ -115,7 +115,7 @@ MUTANTS = (
         ),
         "stale",
         median=7,
-        near=6,
+        near=8,
     ),
     Mutant(
         "BM-020",
@@ -130,7 +130,7 @@ MUTANTS = (
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
         median=26,
-        near=78,
+        near=31,
     ),
     *MEMBERSHIP,
     Mutant(
@@ -144,24 +144,28 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=1,
     ),
     Mutant(
         "BM-035",
         "a configuration that a snapshot discarded stays in force",
         (Change(f"{_CORE}.snapshots:_install", "replica.memberships.reset(mark)", "pass"),),
         "snapshots",
+        median=4,
     ),
     Mutant(
         "BM-050",
         "a snapshot does not discard the log that it replaces",
         (Change(f"{_CORE}.snapshots:_install", "replica.log.reset(mark.index, mark.term)", "pass"),),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-051",
         "a snapshot moves the index of the state, and not the state",
         (Change(f"{_PEER}.restored", "self.machine = machine", "self.machine.last_applied = mark.index"),),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-053",
@@ -176,6 +180,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=1,
     ),
     Mutant(
         "BM-056",
@@ -188,6 +193,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-057",
@@ -201,6 +207,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-063",
@@ -233,7 +240,7 @@ MUTANTS = (
         ),
         "stale",
         median=20,
-        near=19,
+        near=28,
     ),
     Mutant(
         "BM-078",
@@ -246,6 +253,7 @@ MUTANTS = (
             ),
         ),
         "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-090",
