@@ -14,7 +14,7 @@ from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
 from zraft.peer.duties import Client, Duties
 from zraft.transport.link import Link
-from zraft.wire.peering import encode_message
+from zraft.wire.peering import NO_GROUP, encode_message
 from zraft.wire.requests import Reply, encode_item
 
 LOG: Final = logging.getLogger("zraft")
@@ -35,6 +35,8 @@ class Outlet:
         """Everything leaves at once: a turn's messages to one node in one write, and its answers to one client."""
         if duties.messages:
             self._send_messages(duties)
+        for beat in duties.node_beats:
+            self._send(beat.to, encode_message(NO_GROUP, beat))
         for client, reply in duties.replies:
             self.reply(client, reply)
         touched, self._touched = self._touched, {}
@@ -58,6 +60,12 @@ class Outlet:
                 LOG.error("%s to %s: %s; is max_command_size smaller than it was?", type(message).__name__, node, error)
             if dialer.link is not None:
                 self._touched[dialer.link] = None
+
+    def _send(self, node: str, item: bytes) -> None:
+        dialer = self._neighbours.dial(node, now_ms())
+        dialer.send(item, urgent=True)
+        if dialer.link is not None:
+            self._touched[dialer.link] = None
 
     def reply(self, client: Client, reply: Reply) -> None:
         """To a connection, or to the node itself, which waits with a future. Who cannot be answered is cut off."""

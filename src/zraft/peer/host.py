@@ -21,11 +21,11 @@ import msgspec
 
 from zraft import limits
 from zraft.core.chance import Chance
-from zraft.core.events import NodeBack, NodeLost, Received, TransferLeadership
+from zraft.core.events import Event, NodeBack, NodeLost, Received, TransferLeadership
 from zraft.core.memberships import MembershipHistory
 from zraft.core.messages import Message
 from zraft.core.recovered import RaftSettings, Recovered
-from zraft.core.roles import Leader
+from zraft.core.roles import NEVER, Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
 from zraft.peer.admin import BORN, GONE, Admin
@@ -39,6 +39,7 @@ from zraft.peer.down import (
     status_of,
 )
 from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
+from zraft.peer.liveness import Liveness
 from zraft.peer.peer import APPLY_ENTRIES, Peer
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
@@ -46,6 +47,7 @@ from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, Replic
 from zraft.storage.store import Store, StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
+from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
@@ -98,6 +100,7 @@ class Host:
         """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
         self._is_stopped = self._has_marked = False
         self._to_self: list[tuple[GroupId, Message]] = []
+        self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
         for replica in opened.replicas:
             self._start(replica, now)
@@ -169,6 +172,7 @@ class Host:
         self.stopped.pop(name, None)
         self._active.pop(name, None)
         self._with_local.pop(name, None)
+        self._liveness.forget(name)
         self._armed.pop(name, None)  # a replica born under this name later has its own deadlines
         self.outbox.duties.altered[name] = None
 
@@ -222,8 +226,11 @@ class Host:
 
     # -- what happens
 
-    def receive(self, now: Millis, group: GroupId, message: Message) -> None:
+    def receive(self, now: Millis, group: GroupId, message: Item) -> None:
         """A message from another node. One for a replica that is not here is dropped (BM-114)."""
+        if isinstance(message, NodeBeat):
+            self._liveness.received(message)
+            return
         name = message.to.peer.name
         peer = self.peers.get(name)
         if peer is None or peer.meta.group != group:
@@ -392,6 +399,7 @@ class Host:
         """End the turn: see to everything that waits for it, hand jobs to the disk, and say what is to be done."""
         self._wake(now)
         self._deliver_to_self(now)
+        self._liveness.begin_turn(now, list(self._active.values()), lambda name, event: self._rouse(now, name, event))
         active, self._active = self._active, {}
         has_more = False
         for name, peer in active.items():
@@ -403,10 +411,12 @@ class Host:
                 self._active[name] = peer
                 has_more = True
             self._arm(name, peer.due_ms)
+            self._liveness.look_at(now, peer)
         self._mark(now)
         while (job := self.store.next_job()) is not None:
             self._disk.submit(job)
         duties = self.outbox.take()
+        duties.node_beats = self._liveness.end_turn(now)
         self._keep_own(duties)
         duties.has_more = has_more or bool(self._to_self)
         duties.wake_at_ms = self._next_deadline()
@@ -425,9 +435,8 @@ class Host:
                 self._mark_due_ms = now + limits.JOURNAL_IDLE_MS
 
     def _next_deadline(self) -> Millis | None:
-        due = self._timers[0][0] if self._timers else None
-        mark = self._mark_due_ms
-        return due if mark is None or (due is not None and due <= mark) else mark
+        timer = self._timers[0][0] if self._timers else None
+        return min((at for at in (timer, self._mark_due_ms, self._liveness.due_ms) if at is not None), default=None)
 
     def _wake(self, now: Millis) -> None:
         """Wake every replica whose deadline has come; ten thousand idle ones cost nothing here."""
@@ -443,9 +452,16 @@ class Host:
             else:
                 self._arm(name, peer.due_ms)
 
+    def _rouse(self, now: Millis, name: str, event: Event) -> None:
+        """Something is known of a node that the replica trusts."""
+        peer = self.running(name)
+        if peer is not None:
+            self._active[name] = peer
+            peer.step(now, event)
+
     def _arm(self, name: str, at: Millis) -> None:
         armed = self._armed.get(name)
-        if armed is None or at < armed:
+        if at < NEVER and (armed is None or at < armed):
             self._armed[name] = at
             heappush(self._timers, (at, name))
 

@@ -29,7 +29,7 @@ from zraft.sim.trace import Trace
 from zraft.storage.disk import Completion
 from zraft.types import GroupId, Member, Millis
 from zraft.wire.frames import array_of
-from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
 
 _ROTTABLE_BYTES = 2048
@@ -191,7 +191,7 @@ class SimNode:
         if is_peer:
             for group, message in decode_messages(frame, sender_node=source, own_node=self.name):
                 if trace.keep:
-                    trace.line(self.name, f"<- {source} {message_text(message).partition(' ')[2]}")
+                    trace.line(self.name, f"<- {source} {_item_text(message)}")
                 host.receive(now, group, message)
         else:
             for request in decode_requests(frame):
@@ -259,6 +259,8 @@ class SimNode:
         for group, message in duties.messages:
             world.checks.sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
+        for beat in duties.node_beats:
+            frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
         for client, reply in duties.replies:
             frames.setdefault(client, []).append(encode_item(reply))
         for destination, items in frames.items():
@@ -296,6 +298,10 @@ class SimNode:
             if peer is None or peer.raft.me != member:
                 raise Violation("durability D1", f"{member} would be gone after a power loss")
             world.checks.imaged(peer.raft.replica)
+
+
+def _item_text(item: Item) -> str:
+    return str(item) if isinstance(item, NodeBeat) else message_text(item).partition(" ")[2]
 
 
 def _ignore(_: SimNode) -> None:
