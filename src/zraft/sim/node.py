@@ -27,7 +27,7 @@ from zraft.sim.network import Network
 from zraft.sim.scheduler import Clock, Owner, Scheduler
 from zraft.sim.trace import Trace
 from zraft.storage.disk import Completion
-from zraft.types import GroupId, Member, Millis
+from zraft.types import Member, Millis
 from zraft.wire.frames import array_of
 from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
@@ -47,10 +47,10 @@ class World(msgspec.Struct, frozen=True):
 
     scheduler: Scheduler
     network: Network
-    checks: Checks
+    checks: dict[str, Checks]
+    """Of each group, by the name of its replicas."""
     trace: Trace
     settings: HostSettings
-    group: GroupId
     image_rate: int
     """Per million turns: how often the disk's durable image is opened and checked."""
 
@@ -135,7 +135,7 @@ class SimNode:
         self.owner.end_life()
         self.disk.crash(power_loss=power_loss)
         for member in self._watched.values():
-            world.checks.stopped(member)
+            world.checks[member.peer.name].stopped(member)
         self._watched.clear()
         self.on_change(self)
 
@@ -170,14 +170,14 @@ class SimNode:
         for name, peer in host.peers.items():
             if name not in self._watched:
                 self._watched[name] = peer.raft.me
-                self._world.checks.started(peer.raft.replica)
+                self._world.checks[name].started(peer.raft.replica)
                 peer.watch = self._stepped
         if host.failed and host.fatal is None and not self.is_rotten and not self.disk.faults.read_error:
             name, failed = next(iter(host.failed.items()))
             raise Violation("replica fault", f"{name}@{self.name}: {failed.fault}")
 
     def _stepped(self, raft: Raft, event: Event, output: Output) -> None:
-        self._world.checks.stepped(raft.replica, event, output)
+        self._world.checks[raft.me.peer.name].stepped(raft.replica, event, output)
 
     # -- what arrives
 
@@ -257,7 +257,7 @@ class SimNode:
         world = self._world
         frames: dict[str, list[bytes]] = {}
         for group, message in duties.messages:
-            world.checks.sent(message)
+            world.checks[message.sender.peer.name].sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
         for beat in duties.node_beats:
             frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
@@ -297,7 +297,7 @@ class SimNode:
             peer = host.peers.get(name)
             if peer is None or peer.raft.me != member:
                 raise Violation("durability D1", f"{member} would be gone after a power loss")
-            world.checks.imaged(peer.raft.replica)
+            world.checks[name].imaged(peer.raft.replica)
 
 
 def _item_text(item: Item) -> str:

@@ -1,6 +1,7 @@
 """How much of what goes wrong: profiles, and the rates that each seed draws from one.
 
-`stale` asks whether somebody who was away, or is behind, still speaks as if nothing had happened.
+`quiet` has several groups that are idle most of the time. `stale` asks whether somebody who was away, or is behind,
+still speaks as if nothing had happened.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
@@ -68,6 +69,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of clocks, in thousandths."""
     skewed: int = 25
     """Percent of the nodes whose clock runs at such a rate."""
+    groups: int = 1
+    """Groups on the same nodes."""
+    quiet_beats: tuple[int, ...] = (0,)
+    """Idle heartbeats after which a group goes quiet; 0: never."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
@@ -143,6 +148,19 @@ PROFILES: Final = {
             reads=(5, 20),
             wipe=(1_000, 10_000),
             rot=(5_000, 50_000),
+        ),
+        Profile(
+            name="quiet",
+            nodes=(1, 3, 3, 3, 5),
+            groups=3,
+            quiet_beats=(1, 1, 2, 4),
+            chaos_timeouts=60,
+            clients=(1, 2),
+            think_ms=(100, 1_000, 3_000),
+            crash=(2_000, 20_000),
+            partition=(2_000, 20_000),
+            pause=(2_000, 10_000),
+            loss=(1_000, 100_000),
         ),
         Profile(
             name="calm",
