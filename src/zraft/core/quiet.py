@@ -84,9 +84,10 @@ def settle(replica: Replica, role: Leader) -> bool:
     if not is_idle(replica, role) or role.idle_mark != (replica.log.last_index, role.round):
         forget(role)
     role.idle_mark = (replica.log.last_index, role.round + 1)
-    role.idle_beats += 1
-    if role.idle_beats <= patience:
+    if role.idle_beats < patience or (role.idle_beats == patience and not _has_answered(role)):
+        role.idle_beats = min(role.idle_beats + 1, patience)
         return False
+    role.idle_beats += 1
     if role.idle_beats > patience + ATTEMPTS:
         forget(role)
         return False
@@ -96,6 +97,11 @@ def settle(replica: Replica, role: Leader) -> bool:
         replica.send_now(Quiesce(replica.me, member, replica.current_term, role.round, replica.log.last_index, time))
     _go_quiet(replica, role)  # a single voter has nobody to ask
     return True
+
+
+def _has_answered(role: Leader) -> bool:
+    """Everybody answered the last heartbeat: a group with a silent member is not worth asking."""
+    return all(progress.round == role.round for progress in role.progress.values())
 
 
 def is_idle(replica: Replica, role: Leader) -> bool:
