@@ -96,6 +96,8 @@ class Chaos:
         if chance.happens(rates.transfer):
             self._count("transfer")
             self._some_operator().transfer()
+        if rates.stop:
+            self._stop_or_start(node)
         if rates.wipe or rates.rot:
             self._spoil()
 
@@ -111,6 +113,14 @@ class Chaos:
         if chance.happens(rates.restart):
             for operator in self._cluster.operators.values():
                 operator.readmit()
+
+    def _stop_or_start(self, node: SimNode) -> None:
+        if self._chance.happens(self._rates.stop):
+            self._count("stopped replica")
+            node.stop_replica(self._chance.choice(self._cluster.groups).name)
+        for each in self._cluster.nodes.values():
+            if self._chance.happens(self._rates.restart):
+                each.start_replicas()
 
     def _some_operator(self) -> Operator:
         operators = list(self._cluster.operators.values())

@@ -45,6 +45,7 @@ def heal_core(cluster: Cluster, chance: Chance) -> None:
             node.crash(power_loss=False)
         elif node.host is None:
             _start(node)
+    _run_until(cluster, SETTLE_TIMEOUTS, lambda: all(node.start_replicas() for node in cluster.nodes.values()))
     _require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
 
 

@@ -139,6 +139,26 @@ class SimNode:
         self._watched.clear()
         self.on_change(self)
 
+    def stop_replica(self, name: str) -> None:
+        """One replica is told to stop, while its node goes on."""
+        if self.host is not None and self.host.running(name) is not None:
+            self._world.trace.note(self.name, f"stops {name}")
+            self.host.stop_peer(name)
+            self._world.checks[name].stopped(self._watched.pop(name))
+            self._want_turn()
+
+    def start_replicas(self) -> bool:
+        """Those that were told to stop run again. False: not all of them yet, their saves are under way."""
+        host = self.host
+        if host is None or not host.stopped:
+            return True
+        for name in list(host.stopped):
+            if host.start_peer(name, self.now()):
+                self._world.trace.note(self.name, f"starts {name} again")
+        self._watch(host)
+        self._want_turn()
+        return not host.stopped
+
     def lose_power_while_down(self) -> None:
         """A node that was killed before loses what its page cache held."""
         if self.host is None:

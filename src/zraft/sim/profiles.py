@@ -73,6 +73,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Groups on the same nodes."""
     quiet_beats: tuple[int, ...] = (0,)
     """Idle heartbeats after which a group goes quiet; 0: never."""
+    stop: Range = (0, 0)
+    """Of one replica, while its node goes on."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
@@ -159,8 +161,9 @@ PROFILES: Final = {
             think_ms=(100, 1_000, 3_000),
             crash=(2_000, 20_000),
             partition=(2_000, 20_000),
-            pause=(2_000, 10_000),
+            pause=(5_000, 40_000),
             loss=(1_000, 100_000),
+            stop=(5_000, 40_000),
         ),
         Profile(
             name="calm",
@@ -207,6 +210,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     transfer: int
     wipe: int
     rot: int
+    stop: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:

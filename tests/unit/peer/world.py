@@ -170,6 +170,8 @@ class World:
         self.lost: list[Message] = []
         self.apart: tuple[str, ...] = ()
         """Nodes that no beat reaches or leaves."""
+        self.cut_beats: set[tuple[str, str]] = set()
+        """Sender and receiver of beats that get lost."""
         self.asker = Asker()
         self.nodes = {name: Node(name, self) for name in names}
         for node in self.nodes.values():
@@ -187,7 +189,7 @@ class World:
             source, group, message = self.wire.popleft()
             node = self.nodes.get(destination(message))
             if isinstance(message, NodeBeat):
-                if source in self.apart or message.to in self.apart:
+                if source in self.apart or message.to in self.apart or (source, message.to) in self.cut_beats:
                     continue
             elif self.drops(source, message) or node is None or node.host is None:
                 self.lost.append(message)
@@ -242,6 +244,7 @@ class World:
         """The network carries everything again."""
         self.drops = lambda source, message: False
         self.apart = ()
+        self.cut_beats.clear()
 
     # -- requests
 
