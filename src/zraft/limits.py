@@ -52,7 +52,12 @@ FRAME_BYTES_HANDSHAKE: Final = 4 * KIB
 """No frame may be larger before the handshake is done: strangers make us allocate nothing."""
 
 FRAME_BYTES: Final = 8 * MIB
-"""No frame may be larger after it. Must hold an AppendEntries with one command of the largest default size."""
+"""No frame may be larger after it. Must hold an AppendEntries with one command of the largest default size.
+
+Where `max_command_size` is raised, this is too: up to `MAX_FRAME_BYTES`."""
+
+MAX_FRAME_BYTES: Final = APPEND_BYTES + MAX_COMMAND_BYTES_CEILING + 64 * KIB
+"""What a client lets a node name as its cap: the node may have been set to the largest commands."""
 
 FRAME_TARGET_BYTES: Final = 256 * KIB
 """A turn's messages to one connection are cut into frames of about this size: what is urgent waits for one at most."""
@@ -131,6 +136,7 @@ def check() -> None:
         "FRAME_BYTES_HANDSHAKE < FRAME_BYTES": FRAME_BYTES_HANDSHAKE < FRAME_BYTES,
         "FRAME_BYTES >= FRAME_TARGET_BYTES + MAX_COMMAND_BYTES": FRAME_BYTES >= FRAME_TARGET_BYTES + MAX_COMMAND_BYTES,
         "LINK_BYTES >= FRAME_BYTES": LINK_BYTES >= FRAME_BYTES,
+        "MAX_FRAME_BYTES >= FRAME_BYTES": MAX_FRAME_BYTES >= FRAME_BYTES,
         "REDIAL_MIN_MS <= REDIAL_MAX_MS": REDIAL_MIN_MS <= REDIAL_MAX_MS,
         "UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES": UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES,
     }

@@ -13,6 +13,7 @@ A command that begins with `quietly` shows nothing. The commands are the methods
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.raftkit.cluster import Cluster
 from zraft.core.events import ChangeMembership, NodeRestarted, ProposeTime, Rouse, TransferLeadership
@@ -58,9 +59,8 @@ class Commands:
 
     def do_settings(self, *pairs: str) -> None:
         """`settings append_bytes=100 window_messages=2`: before any replica is made."""
-        self.cluster = Cluster(
-            settings=RaftSettings(**{k: int(v) for k, _, v in (pair.partition("=") for pair in pairs)})
-        )
+        numbers: dict[str, Any] = {k: int(v) for k, _, v in (pair.partition("=") for pair in pairs)}
+        self.cluster = Cluster(settings=RaftSettings(**numbers))
 
     def do_nodes(self, *names: str) -> None:
         """Blank replicas."""

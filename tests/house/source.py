@@ -38,7 +38,7 @@ def repository_files(*suffixes: str) -> list[str]:
     for folder, folders, names in os.walk(ROOT):
         made = MADE if Path(folder) == ROOT else frozenset()
         folders[:] = [name for name in folders if name not in made and not name.endswith(("_cache", "__pycache__"))]
-        found += [Path(folder, name).relative_to(ROOT).as_posix() for name in names]
+        found += [Path(folder, name).relative_to(ROOT).as_posix() for name in names if name not in made]
     return sorted(path for path in found if not suffixes or path.endswith(suffixes))
 
 

@@ -74,3 +74,25 @@ def test_window_is_limited_in_bytes_too() -> None:
     assert len(cluster.under_way("a", "b", "AppendEntries")) == 3
     cluster.stabilise()
     assert cluster["b"].log.last_index == 12
+
+
+def test_a_leader_told_so_counts_what_it_has_not_saved() -> None:
+    """Deviates from §10.2.1 by the setting `leader_dirty`: one follower's disk of three is enough, and needed."""
+    cluster = led_cluster("a b c", RaftSettings(counts_unsaved=True))
+    cluster.propose("a", 1)
+    assert cluster["a"].commit_index == 2
+    cluster.deliver("a", "b")
+    assert cluster["a"].commit_index == 2
+    cluster.save("b")
+    cluster.deliver("b", "a")
+    assert (cluster["a"].commit_index, cluster["a"].saves.durable_index) == (3, 2)
+
+
+def test_its_followers_and_votes_are_as_durable_as_ever() -> None:
+    """The setting is about the leader's own entries only: a follower's acknowledgement waits for its disk."""
+    cluster = led_cluster("a b c", RaftSettings(counts_unsaved=True))
+    cluster.propose("a", 1)
+    cluster.deliver("a", "b")
+    assert cluster.under_way("b", "a", "AppendReply") == []
+    cluster.save("b")
+    assert len(cluster.under_way("b", "a", "AppendReply")) == 1

@@ -22,13 +22,12 @@ import pytest
 
 from zraft.app.devfile import NAME
 from zraft.app.processes import PortLease
+from zraft.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md"))]]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)\n")
-ALL_STOP = re.compile(r"^node \S+: nobody took over from \S+\n", re.MULTILINE)
-"""What a node logs that leads while all the others stop, too, at the end of a program that runs all of them."""
 PORTS = {"71": 3, "72": 3}
 """Ports of the documents that are replaced: 7101 and its like; how many of each."""
 BACKGROUND = "zraft dev"
@@ -174,11 +173,11 @@ def expect_printed(shown: str, printed: str) -> None:
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document)])
 def test_no_snippet_is_left_out(document: str) -> None:
-    """Every block is a drawing, a program or test with its file's name, or commands."""
+    """Every block is a drawing, settings, a program or test with its file's name, or commands."""
     text = (ROOT / document).read_text(encoding="utf-8")
     assert text.count("\n```") == 2 * len(blocks(document))
     for block in blocks(document):
-        assert block.language in ("", "python", "console")
+        assert block.language in ("", "python", "console", "toml")
         assert block.language != "python" or block.file, block.text
         assert block.language != "console" or block.commands
     assert len(snippets(document)) == len(blocks(document, "python"))
@@ -190,6 +189,15 @@ def test_every_command_that_is_not_run_is_still_shown() -> None:
         command for document in with_console() for block in blocks(document, "console") for command, _ in block.commands
     }
     assert set(INSTEAD) <= shown
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "toml")])
+def test_the_settings_of_a_document_are_settings(document: str, tmp_path: Path) -> None:
+    """Each block is a file that a node takes."""
+    for block in blocks(document, "toml"):
+        path = tmp_path / "zraft.toml"
+        path.write_text(block.text, encoding="utf-8")
+        assert Config.load(path, environment={}) != Config.load(None, environment={}), block.text
 
 
 @pytest.mark.timeout(120)
@@ -213,7 +221,7 @@ def test_a_program_of_a_document_runs(document: str, name: str, place: Place) ->
 def expect_runs(place: Place, document: str, name: str) -> None:
     (place.folder / name).write_text(place.with_ports(snippets(document)[name]), encoding="utf-8")
     done = place.python(name)
-    assert (done.returncode, ALL_STOP.sub("", done.stderr)) == (0, ""), f"{document}: {name}"
+    assert (done.returncode, done.stderr) == (0, ""), f"{document}: {name}"
     assert done.stdout.strip()
 
 

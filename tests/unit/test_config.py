@@ -6,7 +6,7 @@ import dataclasses
 import math
 import string
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
+from zraft.config.rotation import parse_rotation
+from zraft.config.settings import SyncMode
 from zraft.errors import ConfigError
 
 SECRET = "canary-7c1f"
@@ -240,17 +242,84 @@ def test_a_config_does_not_change() -> None:
     assert dataclasses.replace(config, cluster="other").cluster == "other"
 
 
-@pytest.mark.parametrize("rotation", ["", "$D0", "$D23", "$W0", "$W6D4", "$M1D0", "$M31"])
-def test_a_rotation_is_daily_weekly_or_monthly(rotation: str) -> None:
+@pytest.mark.parametrize("rotation", ["", "$D0", "$D23", "$W0", "$W6D4", "$M1D0", "$M31", "$H0", "$H59", "$M05D06"])
+def test_a_rotation_is_hourly_daily_weekly_or_monthly(rotation: str) -> None:
     """Or there is none."""
     assert ErrorLog(rotation=rotation).rotation == rotation
 
 
-@pytest.mark.parametrize("rotation", ["D0", "$D24", "$W7", "$M0", "$M32", "$H1", "$D0 ", None, 0])
+@pytest.mark.parametrize("rotation", ["D0", "$D24", "$W7", "$M0", "$M32", "$H60", "$H", "$D0 ", None, 0])
 def test_another_rotation_is_refused(rotation: Any) -> None:
     """With the table's key."""
     with pytest.raises(ConfigError, match=r"^log\.crash\.rotation: must be"):
         CrashLog(rotation=rotation)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "moments"),
+    [
+        ("$H30", ["2024-02-28T13:30", "2024-02-28T14:30"]),
+        ("$D0", ["2024-02-29T00:00", "2024-03-01T00:00"]),
+        ("$D13", ["2024-02-28T13:00", "2024-02-29T13:00"]),
+        ("$W0D23", ["2024-03-03T23:00", "2024-03-10T23:00"]),
+        ("$W6", ["2024-03-02T00:00", "2024-03-09T00:00"]),
+        ("$M1D0", ["2024-03-01T00:00", "2024-04-01T00:00"]),
+        ("$M31D4", ["2024-02-29T04:00", "2024-03-31T04:00"]),
+    ],
+)
+def test_a_rotation_is_a_moment_that_comes_again(rotation: str, moments: list[str]) -> None:
+    """Always a later one, by the local clock; a month without a 31st has a last day."""
+    parsed = parse_rotation(rotation)
+    assert parsed is not None
+    found, now = [], datetime(2024, 2, 28, 12, 45).timestamp()  # noqa: DTZ001 - the local clock is meant
+    for _ in moments:
+        now = parsed.after(now)
+        found.append(datetime.fromtimestamp(now).isoformat(timespec="minutes"))  # noqa: DTZ006
+    assert found == moments
+
+
+@given(
+    st.from_regex(r"\A\$(H[0-5]?[0-9]|(W[0-6]|M([1-9]|[12][0-9]|3[01]))?D(1?[0-9]|2[0-3]))\Z").filter(
+        lambda text: "D" in text or "H" in text
+    ),
+    st.integers(0, 2**32),
+)
+def test_the_next_rotation_is_later_and_near(rotation: str, now: int) -> None:
+    """Wherever one is, also where a clock is put forward or back: within a month and two days."""
+    parsed = parse_rotation(rotation)
+    assert parsed is not None
+    assert now < parsed.after(now) <= now + 33 * 86_400
+
+
+def test_each_log_file_is_another_one() -> None:
+    """However its path is written."""
+    (problem,) = problems(log={"error": {"file": "./log/./console.log"}})
+    assert problem.startswith("log.error.file: must be another file than log.console.file")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1TiB", 1 << 40), ("0.5 TB", 500 * 10**9), ("3kB", None), ("1.5KiB", 1536), ("10 MiB", 10 << 20)],
+)
+def test_a_size_has_a_unit(tmp_path: Path, text: str, size: int | None) -> None:
+    """Of 1024 or of 1000; another is refused in words that can be read."""
+    if size is None:
+        with pytest.raises(ConfigError, match=r'^max_log_bytes: must be a number of bytes, or "10MiB" and the like'):
+            load(tmp_path, f'max_log_bytes = "{text}"')
+    else:
+        assert load(tmp_path, f'max_log_bytes = "{text}"').max_log_bytes == size
+
+
+def test_a_segment_is_no_larger_than_the_journal_takes() -> None:
+    """It is refused with its key, not when the node starts."""
+    assert Config(max_segment_size=1 << 30).max_segment_size == 1 << 30
+    assert problems(max_segment_size=(1 << 30) + 1)[0].startswith("max_segment_size: ")
+
+
+def test_the_leader_counts_what_it_has_not_saved_only_where_it_was_told_to() -> None:
+    """`leader_dirty`, and no other mode."""
+    modes: list[SyncMode] = ["default", "leader_dirty", "dirty"]
+    assert [Config(log_sync_mode=mode).raft_settings().counts_unsaved for mode in modes] == [False, True, False]
 
 
 FILE = """

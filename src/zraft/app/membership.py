@@ -67,7 +67,8 @@ def _status_table(found: dict[PeerId, PeerStatus | RequestError]) -> str:
     rows: list[tuple[object, ...]] = []
     for peer, what in found.items():
         if isinstance(what, PeerStatus):
-            leader, fault = what.leader or "-", what.fault or ""
+            weaker = "" if what.sync_mode == "default" else f"log_sync_mode is {what.sync_mode}"
+            leader, fault = what.leader or "-", what.fault or weaker
             numbers = (what.last_index, what.commit_index, what.last_applied, what.snapshot_index)
             rows.append((peer, what.role, what.term, leader, *numbers, fault))
         else:

@@ -114,9 +114,10 @@ class ServerProcess:
     ) -> None:
         self.folder, self.address = folder, address
         self.log = folder.with_name(f"{folder.name}.log")
-        """What it writes to stderr, of all its lives."""
+        """What it writes to stderr, of all its lives. Its other logs lie beside it, unless told otherwise."""
         self._options = list(options)
-        self._environment = {**os.environ, **(environment or {})}
+        own = {f"ZRAFT_LOG_{kind}_FILE": f"{folder}.{kind.lower()}.log" for kind in ("CONSOLE", "ERROR", "CRASH")}
+        self._environment = {**own, **os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
 
     @property

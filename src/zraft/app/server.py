@@ -7,8 +7,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
-from logging.handlers import MemoryHandler
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
@@ -17,8 +16,9 @@ from zraft.app.advice import line_of
 from zraft.app.loops import loop_factory
 from zraft.app.options import PeersType
 from zraft.client.client import Client
-from zraft.config import Config
+from zraft.config import Config, LogConfig
 from zraft.errors import ConfigError, ReplicaFault, UsageError, ZraftError
+from zraft.node.logs import Logs
 from zraft.node.node import Node
 from zraft.types import PeerId
 
@@ -29,7 +29,6 @@ _WAY_BACK: Final = (
     "look at it with zraft log verify; where its group lives, move the data folder away, start the node again, and "
     "readmit the peer with zraft set-conf"
 )
-_HELD_RECORDS: Final = 10_000
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a busy thread may keep the others waiting: a save took 6 ms beside one at Python's default of 5 ms."""
 
@@ -69,28 +68,33 @@ def server(
     if data_dir is not None:
         arguments["snapshot_dir"] = data_dir
     config = Config.load(path, **arguments)
-    log = _Log(config)
+    logs = Logs(config.log or LogConfig(), logger=logging.getLogger())
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(config, peers or [], log, until_eof=until_eof))
+            runner.run(_serve(replace(config, log=None), peers or [], logs, until_eof=until_eof))
     except (OSError, UsageError) as error:
         raise ConfigError([str(error)]) from error
+    finally:
+        logs.close()
     return 0
 
 
-async def _serve(config: Config, peers: list[PeerId], log: _Log, *, until_eof: bool) -> None:
+async def _serve(config: Config, peers: list[PeerId], logs: Logs, *, until_eof: bool) -> None:
     """Until a signal comes or the node stops by itself; raises what stopped it, or why no peer is left."""
     node = Node(config)
     await node.start()
-    log.release()
+    logs.open(node.address)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in _SIGNALS:
         loop.add_signal_handler(number, ended.set)
+    if not any(map(os.isatty, range(3))):  # where a terminal closes, the node ends
+        loop.add_signal_handler(signal.SIGHUP, logs.reopen)
     if until_eof:
         loop.add_reader(sys.stdin.fileno(), _end_at_eof, loop, ended)
     left = _Left()
     print(f"zraft: node {node.address} of cluster {config.cluster} serves", flush=True)
+    print(f"zraft: logs: {logs.places()}", flush=True)
     async with asyncio.TaskGroup() as tasks:
         helping = [
             tasks.create_task(_stop_when(ended, node), name="wait for a signal"),
@@ -155,22 +159,3 @@ async def _ensure(config: Config, peers: list[PeerId]) -> None:
             LOG.error("the group of %s is not made: %s", ", ".join(map(str, peers)), line_of(error))
         else:
             LOG.info("the group of %s is there", ", ".join(map(str, peers)))
-
-
-class _Log:
-    """The node's log on stderr; what is said before it serves is held back, and dropped where it never does."""
-
-    def __init__(self, config: Config) -> None:
-        stderr = logging.StreamHandler(sys.stderr)
-        stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self._held = MemoryHandler(_HELD_RECORDS, flushLevel=logging.CRITICAL + 1)
-        self._stderr = stderr
-        level = config.log.console.level if config.log is not None else "info"
-        logging.basicConfig(level=level.upper(), handlers=[self._held])
-
-    def release(self) -> None:
-        """The node serves."""
-        self._held.setTarget(self._stderr)
-        self._held.flush()
-        logging.getLogger().addHandler(self._stderr)
-        logging.getLogger().removeHandler(self._held)

@@ -40,6 +40,8 @@ class PeerStatus:
     ephemerals: int
     backend: str
     fault: str | None
+    sync_mode: str = "default"
+    """Its node's `log_sync_mode`; with any other than "default" it acknowledges what may be lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,25 @@ from datetime import timedelta
 from typing import Any, Final
 
 from zraft import limits
+from zraft.config.rotation import ROTATIONS, parse_rotation
 
 _LONGEST: Final = 60.0  # a larger number was meant to be milliseconds
 _ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253}):([0-9]{1,5})")
 _HOST: Final = re.compile(r"[0-9A-Fa-f:.]{2,45}|[A-Za-z0-9_.-]{1,253}")
 _CLUSTER: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
-_ROTATION: Final = re.compile(
-    r"(?:\$(?:D{0}|W[0-6](?:D{0})?|M(?:[1-9]|[12][0-9]|3[01])(?:D{0})?))?".replace("{0}", "(?:1?[0-9]|2[0-3])")
-)
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_BYTES: Final = {
+    "B": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "TiB": 1 << 40,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
 _TRUTH: Final = {
     "true": True,
     "1": True,
@@ -68,7 +76,7 @@ def _duration_from_file(value: Any) -> Any:
         return float(match[1]) * _SECONDS[match[2]]
     if isinstance(value, int) and not isinstance(value, bool):
         return value / 1000 if abs(value) < 1 << 53 else math.inf
-    raise ValueError('a duration is written with its unit ("500ms", "1.5s"), or as whole milliseconds')
+    raise ValueError('a duration with its unit ("500ms", "1.5s"), or whole milliseconds')
 
 
 def _whole(smallest: int, largest: int) -> Callable[[Any], int]:
@@ -85,7 +93,7 @@ def _size_from_file(value: Any) -> Any:
         size = float(match[1]) * _BYTES[match[2]]
         return int(size) if size.is_integer() else size
     if isinstance(value, str):
-        raise ValueError('a size is a number of bytes, or "10MiB" and the like')
+        raise ValueError(f'a number of bytes, or "10MiB" and the like ({", ".join(_BYTES)})')
     return value
 
 
@@ -100,6 +108,13 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[Any], str]:
         return value
 
     return check
+
+
+def _rotation(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(ROTATIONS)
+    parse_rotation(value)
+    return value
 
 
 def _address(value: Any) -> str:
@@ -173,7 +188,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "max_log_count": _count(1, 10**9),
     "max_log_bytes": _size(1, 1 << 40),
     "trailing_log_count": Key(_optional(_whole(0, 10**9)), from_text=_number_from_text),
-    "max_segment_size": _size(limits.MIN_SEGMENT_BYTES, 1 << 32),
+    "max_segment_size": _size(limits.MIN_SEGMENT_BYTES, limits.MAX_SEGMENT_BYTES),
     "max_command_size": _size(1, limits.MAX_COMMAND_BYTES_CEILING),
     "log_dir": _PATH,
     "snapshot_dir": _PATH,
@@ -188,7 +203,7 @@ KEYS: Final[Mapping[str, Key]] = {
 _FILE_KEYS: Final[Mapping[str, Key]] = {
     "file": _PATH,
     "size": _size(1, 1 << 40),
-    "rotation": Key(_matching(_ROTATION, 'as "$D0" (daily, hour), "$W0D23" (weekly), "$M1D0" (monthly), or empty')),
+    "rotation": Key(_rotation),
     "keep": _count(0, 10_000),
 }
 _LEVEL: Final = Key(_one_of("debug", "info", "warning", "error", "critical"))

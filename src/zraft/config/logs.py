@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -93,8 +94,19 @@ class LogConfig:
             ("crash", CrashLog, crash),
         ):
             object.__setattr__(self, name, _section(name, kind, given, problems))
+        problems = problems or self._shared_files()
         if problems:
             raise ConfigError(problems)
+
+    def _shared_files(self) -> list[str]:
+        """A problem for each file that an earlier section writes, too."""
+        found: dict[str, str] = {}
+        for name in ("console", "error", "crash"):
+            path = os.path.abspath(getattr(self, name).file)
+            if path in found:
+                return [f"log.{name}.file: must be another file than log.{found[path]}.file, {path}"]
+            found[path] = name
+        return []
 
 
 def _section(name: str, kind: type[SectionT], given: Any, problems: list[str]) -> SectionT | None:

@@ -126,6 +126,7 @@ class Config:
             request_timeout_ms=round(self.request_timeout * 1000),
             catch_up_ms=max(5000, 4 * self.election_timeout_ms),
             quiet_beats=limits.QUIET_BEATS,
+            counts_unsaved=self.log_sync_mode == "leader_dirty",
             uncommitted_bytes=max(limits.UNCOMMITTED_BYTES, 2 * self.max_command_size),
         )
 

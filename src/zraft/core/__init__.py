@@ -44,6 +44,7 @@ Deviations from the thesis, each also in docs/thesis-map.md:
 *   §5.1: the state of a snapshot travels beside the protocol; InstallSnapshot only offers it, and one is fetched at a
     time.
 *   §6.2: a leader that was held up itself gives everybody an election timeout to answer before it steps down.
-*   §3.4, §6.2: an idle group goes quiet: node heartbeats stand for those of the group (docs/decisions/0004).
+*   §3.4, §6.2: an idle group goes quiet: node heartbeats stand for those of the group (docs/decisions/0007).
 *   §6.4.1: leases are not offered.
+*   §10.2.1: with the setting `counts_unsaved` a leader counts itself for entries that its disk does not have yet.
 """

@@ -1,4 +1,4 @@
-"""Idle groups that go quiet: no heartbeats, no election timers, until something happens (docs/decisions/0004).
+"""Idle groups that go quiet: no heartbeats, no election timers, until something happens (docs/decisions/0007).
 
     leader    idle for some heartbeats ──Quiesce──> agreed by everybody ──> quiet: no heartbeat is due
     follower  same term, same log, nothing waits ──QuiesceReply──> quiet: no election is due

@@ -1,8 +1,8 @@
 """The leader's side of the log: proposals, batched and pipelined AppendEntries, commit (§3.5, §3.6.2, §10.2).
 
 A turn's proposals become batches, at most one AppendEntries per follower and window place, and one save that runs in
-parallel with them (§10.2.1). The leader counts itself only up to what its own disk has proved. What follows from a
-reply or a commit is put together in `leading`.
+parallel with them (§10.2.1). The leader counts itself only up to what its own disk has proved, unless its settings say
+`counts_unsaved`. What follows from a reply or a commit is put together in `leading`.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def advance_commit(replica: Replica, role: Leader) -> bool:
 
     def match_of(member: Member) -> Index:
         if member == replica.me:
-            return replica.saves.durable_index
+            return replica.log.last_index if replica.settings.counts_unsaved else replica.saves.durable_index
         progress = role.progress.get(member)
         return progress.match_index if progress is not None else 0
 

@@ -12,4 +12,6 @@ Nothing is decided here: `node` carries out duties and tells the host what happe
     neighbours  connections to other nodes, as long as somebody needs them
     events      what applications that act when they lead are told
     disk        the Disk port on a real folder
+    logs        what a process was told to log, written by a thread of its own
+    log_files   files that rotate, and that stop nobody
 """

@@ -1,9 +1,12 @@
 """The real disk: the Disk port over one locked folder, with the node's one writer thread.
 
 The thread performs jobs in order, one at a time, and reports each to the event loop. Writing and syncing release the
-interpreter, so the loop goes on meanwhile. Files are private (0600 in a 0700 folder); a folder that others could write
-to, that holds a symbolic link, or that another process uses is refused before anything in it is touched. The folder is
-kept open: renaming it, or putting another in its place, changes nothing for who uses it.
+interpreter, so the loop goes on meanwhile. Where the disk is quick, small saves are done in the loop (`promptness`),
+by whoever owns the disk, after everything that the turn has to send, and never out of order.
+
+Files are private (0600 in a 0700 folder); a folder that others could write to, that holds a symbolic link, or that
+another process uses is refused before anything in it is touched. The folder is kept open: renaming it, or putting
+another in its place, changes nothing for who uses it.
 
 After an operation that changes something has failed, none is performed any more: what the file then has is unknown, and
 a later sync that succeeds would prove nothing (BM-093). For the same reason a file that was written keeps its
@@ -19,12 +22,14 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, assert_never
 
 from zraft.errors import DataDirInUse, DataDirUnsafe
+from zraft.node.promptness import Promptness, is_small_save
 from zraft.storage.disk import (
     Completion,
     CreateFile,
@@ -50,13 +55,23 @@ _OPEN_FILES: Final = 64
 class RealDisk:
     """One folder on a real file system. `close` stops the thread, after it has done what was submitted."""
 
-    def __init__(self, folder: Path, report: Callable[[Completion], None]) -> None:
+    def __init__(
+        self, folder: Path, report: Callable[[Completion], None], *, deferring: Promptness | None = None
+    ) -> None:
         """Open and lock `folder`, making it where it does not exist.
 
-        `report` is called from the writer thread. Raises DataDirUnsafe or DataDirInUse, with what to do about it.
+        `report` is called from the writer thread. `deferring`: says when small saves are left to the caller, who
+        looks at `has_deferred` after each `submit`; None: never.
+        Raises DataDirUnsafe or DataDirInUse, with what to do about it.
         """
         self.folder = folder
         self._report = report
+        self._promptness = deferring
+        self._in_thread = 0
+        """Jobs that were queued for the thread, less `_done_in_thread`; each is counted by one side alone."""
+        self._done_in_thread = 0
+        self._deferred: Job | None = None
+        """The job that the caller does next; nothing that is submitted later may overtake it."""
         self._folder, self._lock = _open_folder(folder)
         self._files: dict[str, int] = {}
         """Open descriptors, the one that was used longest ago first."""
@@ -72,8 +87,41 @@ class RealDisk:
     # -- the port
 
     def submit(self, job: Job) -> None:
-        """Queue the job."""
+        """Queue the job, or keep it for `do_deferred`."""
+        if (
+            self._promptness is not None
+            and self._promptness.is_prompt
+            and self._deferred is None
+            and self._in_thread == self._done_in_thread
+            and is_small_save(job)
+        ):
+            self._deferred = job
+        else:
+            self._give_up_deferred()
+            self._queue(job)
+
+    @property
+    def has_deferred(self) -> bool:
+        """A small save waits for `do_deferred`, to be called when the turn ends."""
+        return self._deferred is not None
+
+    def do_deferred(self, *, in_thread: bool) -> Completion | None:
+        """Do the save that waits, here and now. None: there is none, or it was queued, as `in_thread` wants it."""
+        job = self._deferred
+        if job is None or in_thread:
+            self._give_up_deferred()
+            return None
+        self._deferred = None
+        return self._perform_timed(job, in_loop=True)
+
+    def _queue(self, job: Job) -> None:
+        self._in_thread += 1
         self._jobs.put(job)
+
+    def _give_up_deferred(self) -> None:
+        job, self._deferred = self._deferred, None
+        if job is not None:
+            self._queue(job)
 
     def names(self) -> list[str]:
         """The files there, sorted, without the lock."""
@@ -97,6 +145,7 @@ class RealDisk:
 
     def close(self) -> None:
         """Finish what was submitted, then let go of the folder. May be called twice."""
+        self._give_up_deferred()
         if self._thread.is_alive():
             self._jobs.put(None)
             self._thread.join()
@@ -113,7 +162,17 @@ class RealDisk:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._report(self._perform_job(job))
+            self._report(self._perform_timed(job, in_loop=False))
+            self._done_in_thread += 1  # only now may the caller do a job itself: reports keep their order
+
+    def _perform_timed(self, job: Job, *, in_loop: bool) -> Completion:
+        promptness = self._promptness
+        if promptness is None or not is_small_save(job):
+            return self._perform_job(job)
+        began = time.perf_counter()
+        completion = self._perform_job(job)
+        promptness.took(time.perf_counter() - began, in_loop=in_loop)
+        return completion
 
     def _perform_job(self, job: Job) -> Completion:
         reads: list[bytes] = []
@@ -244,7 +303,7 @@ def _sync(file: int) -> None:
 def _open_folder(folder: Path) -> tuple[int, int]:
     """The descriptors of the folder and of its locked lock file."""
     try:
-        _make_folder(folder)
+        make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except NotADirectoryError as error:
         raise DataDirUnsafe(f"{folder} is not a folder: name one that is, or that does not exist yet") from error
@@ -264,7 +323,7 @@ def _open_folder(folder: Path) -> tuple[int, int]:
     return descriptor, lock
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """The folder exists, and so will it after a power loss."""
     missing: list[Path] = []
     while not folder.exists():

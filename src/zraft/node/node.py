@@ -25,8 +25,11 @@ from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
+from zraft.node.log_files import CRASH
+from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
 from zraft.node.outlet import Outlet
+from zraft.node.promptness import Promptness
 from zraft.node.timekeeper import Timekeeper, now_ms
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import APPLY_ENTRIES
@@ -49,6 +52,11 @@ ROLES: Final = ("blank", "follower", "candidate", "leader", "learner", "failed",
 
 _TIDY_S: Final = 60.0
 """How often connections that nobody needs any more are looked for."""
+
+_LOSES: Final[Mapping[str, str]] = {
+    "leader_dirty": "acknowledged writes may be lost where the leader's process or machine dies",
+    "dirty": "acknowledged writes may be lost where several machines lose power",
+}
 
 _SLOW_TURN_MS: Final[Millis] = 10
 """A turn that takes longer halves what replicas apply in the next; a full one of less than a third doubles it."""
@@ -75,6 +83,7 @@ class Node:
         self._neighbours = Neighbours(self._make_dialer)
         self._outlet = Outlet(self._neighbours)
         self._announcer = Announcer()
+        self._logs: Logs | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timekeeper: Timekeeper | None = None
         self._tidying: asyncio.TimerHandle | None = None
@@ -95,7 +104,8 @@ class Node:
             raise UsageError("a node is started once; make a new one")
         self._loop = loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
-        self._timekeeper = Timekeeper(loop, self._turn)
+        self._timekeeper = Timekeeper(loop, self._turns)
+        self._logs = Logs(self.config.log) if self.config.log is not None else None
         try:
             await self._open()
             if self._failure is not None:
@@ -106,12 +116,15 @@ class Node:
             try:
                 await self._release()
             finally:
+                await self._close_logs()
                 self._closed.set_result(None)
             raise
         config = self.config
         self._is_running = True
-        if config.log_sync_mode != "default":
-            LOG.warning("log_sync_mode is %s: a power loss may lose acknowledged writes", config.log_sync_mode)
+        if self._logs is not None:
+            self._logs.open(self.address)
+        if config.log_sync_mode in _LOSES:
+            LOG.warning("log_sync_mode is %s: %s", config.log_sync_mode, _LOSES[config.log_sync_mode])
         LOG.info("node %s listens, cluster %s, %d peers", self.address, config.cluster, len(self.peers()))
         self._tidy()
         self._schedule_turn()
@@ -125,9 +138,9 @@ class Node:
             secrets=Secrets(cluster=_key(config.cluster_secret), client=_key(config.client_secret)),
             handlers=self._handlers(self._opened, self._client_gone),
             counters=self.counters,
-            bounds=ListenerLimits(link=LinkLimits(frame_bytes=config.frame_bytes)),
+            bounds=ListenerLimits(link=LinkLimits().with_frames(config.frame_bytes)),
         )
-        self._disk = disk = RealDisk(Path(config.log_dir), self._report)
+        self._disk = disk = RealDisk(Path(config.log_dir), self._report, deferring=Promptness())
         if config.listen.endswith(":0"):
             # Any free port: it is the node's name, so it comes first. Whoever asks at once is told to wait.
             self._listener = listener
@@ -138,6 +151,7 @@ class Node:
             store=StoreSettings(segment_bytes=config.max_segment_size, sync=config.log_sync_mode != "dirty"),
             max_command_bytes=config.max_command_size,
             max_result_bytes=config.frame_bytes - limits.KIB,
+            sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
         self._host = host = Host(self._address, disk, self._backends, settings, seed=seed, now=now_ms())
@@ -183,6 +197,7 @@ class Node:
                 self.address,
                 failure,
                 exc_info=None if isinstance(failure, ZraftError) else failure,
+                extra={CRASH: failure},
             )
             self._failure = self._failure or failure
             self._host = None
@@ -202,8 +217,13 @@ class Node:
         except Exception as error:
             self._begin_stop(error)
         finally:
+            await self._close_logs()
             if self._closed is not None and not self._closed.done():
                 self._closed.set_result(None)
+
+    async def _close_logs(self) -> None:
+        if self._logs is not None:
+            await asyncio.to_thread(self._logs.close)
 
     async def _wind_down(self, host: Host) -> None:
         """Nothing new is begun, leadership goes to others, and what was begun is answered. Bounded."""
@@ -213,18 +233,23 @@ class Node:
             continue
         if self._host is not None:
             host.stop()
-            self._turn()  # the last answers leave before the connections are closed
+            self._turns()  # the last answers leave before the connections are closed
 
     async def _hand_over(self, host: Host, names: list[str], deadline: Millis) -> None:
         """Others lead the groups of these replicas, where somebody could take over in time."""
         while names := host.hand_over(now_ms(), names):
             self._schedule_turn()
-            others = [node for name in names for node in host.neighbours(name)]
-            if not any(map(self._neighbours.is_connected, others)) or not await self._next_turn(deadline):
+            if not self._is_anybody_there(host, names) or not await self._next_turn(deadline):
                 break
         still = [name for name in host.leading() if name in names]
         if still:
-            LOG.warning("node %s: nobody took over from %s", self.address, ", ".join(still))
+            # Where a whole cluster stops there is nobody, and nothing is wrong.
+            level = logging.WARNING if self._is_anybody_there(host, still) else logging.INFO
+            LOG.log(level, "node %s: nobody took over from %s", self.address, ", ".join(still))
+
+    def _is_anybody_there(self, host: Host, names: list[str]) -> bool:
+        """Another node is connected that could lead a group of these replicas."""
+        return any(self._neighbours.is_connected(node) for name in names for node in host.neighbours(name))
 
     async def _next_turn(self, deadline: Millis | None) -> bool:
         """A turn has ended since this was called. False: not by the deadline, or there will be none."""
@@ -262,7 +287,7 @@ class Node:
     async def _settle(self, host: Host) -> None:
         """Every save is durable, and the last record says so."""
         host.stop()
-        self._turn()
+        self._turns()
         deadline = now_ms() + 2 * self.config.election_timeout_ms
         while not host.is_settled and await self._next_turn(deadline):
             continue
@@ -377,15 +402,28 @@ class Node:
         if self._timekeeper is not None:
             self._timekeeper.schedule_turn()
 
-    def _turn(self) -> None:
-        """One turn of the host; an unexpected error in it stops the node rather than be printed and forgotten."""
+    def _turns(self) -> None:
+        """A turn, and where it leaves a small save to the loop, that save and the turn that follows from it.
+
+        Only where nothing was sent: whoever has sent something goes on listening while the thread writes.
+        """
+        has_sent = self._turn()
+        while self._disk is not None and self._disk.has_deferred:
+            completion = self._disk.do_deferred(in_thread=has_sent)
+            has_sent = completion is not None and self._tell(completion) and self._turn()
+
+    def _turn(self) -> bool:
+        """One turn of the host; an unexpected error in it stops the node rather than be printed and forgotten.
+
+        True where something was sent.
+        """
         host, timekeeper = self._host, self._timekeeper
         if host is None or timekeeper is None:
-            return
+            return False
         began = time.monotonic()
         try:
             duties = host.turn(timekeeper.believed_ms(), int(time.time() * 1000))
-            self._outlet.carry_out(duties, self._address)
+            has_sent = self._outlet.carry_out(duties, self._address)
             for name in duties.altered:
                 self._announcer.tell(host.view(name))
                 for node in host.neighbours(name):
@@ -394,7 +432,7 @@ class Node:
                         self._neighbours.dial(node, now_ms())
         except Exception as error:
             self._begin_stop(error)
-            return
+            return False
         self._turn_ended.set()
         self._pace(host, 1000 * (time.monotonic() - began), is_full=duties.has_more)
         timekeeper.turn_ended(duties.wake_at_ms)
@@ -402,6 +440,7 @@ class Node:
             timekeeper.schedule_turn()
         if duties.fatal is not None:
             self._begin_stop(duties.fatal)
+        return has_sent
 
     def _pace(self, host: Host, took_ms: float, *, is_full: bool) -> None:
         """A backend that is slow shall cost others a moment, not their leader: smaller slices."""
@@ -427,13 +466,18 @@ class Node:
                 return  # the loop was closed without stopping the node; nobody is left to tell
 
     def _completed(self, completion: Completion) -> None:
+        if self._tell(completion):
+            self._schedule_turn()
+
+    def _tell(self, completion: Completion) -> bool:
+        """The host knows of it; False where there is none any more."""
         if self._host is None:
-            return
+            return False
         try:
             self._host.completed(now_ms(), completion)
         except Exception as error:
             self._begin_stop(error)
-        self._schedule_turn()
+        return self._host is not None
 
     # -- connections
 
@@ -457,6 +501,7 @@ class Node:
             unavailable = PeerUnavailable(f"node {self.address} does not serve now: it starts or stops")
             for request in decode_requests(payload):
                 self._outlet.reply(link, error_to_failed(request.id, unavailable))
+            self._outlet.flush()
         else:
             now = now_ms()
             for request in decode_requests(payload):
@@ -480,7 +525,7 @@ class Node:
             target,
             self._handlers(self._node_back, self._node_lost),
             counters=self.counters,
-            bounds=LinkLimits(frame_bytes=config.frame_bytes),
+            bounds=LinkLimits().with_frames(config.frame_bytes),
         )
 
     def _node_back(self, link: Link) -> None:

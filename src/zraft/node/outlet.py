@@ -10,9 +10,10 @@ import msgspec
 
 from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
 from zraft.errors import TooLarge
+from zraft.node.log_files import CRASH
 from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
-from zraft.peer.duties import Client, Duties
+from zraft.peer.duties import Client, Duties, Note
 from zraft.transport.link import Link
 from zraft.wire.peering import NO_GROUP, encode_message
 from zraft.wire.requests import Reply, encode_item
@@ -31,50 +32,66 @@ class Outlet:
         self._touched: dict[Link, None] = {}
         """Links that something was put on since they were last flushed."""
 
-    def carry_out(self, duties: Duties, address: str) -> None:
-        """Everything leaves at once: a turn's messages to one node in one write, and its answers to one client."""
+    def carry_out(self, duties: Duties, address: str) -> bool:
+        """Everything leaves at once: a turn's messages to one node in one write, and its answers to one client.
+
+        True where there was any of that.
+        """
         if duties.messages:
             self._send_messages(duties)
         for beat in duties.node_beats:
-            self._send(beat.to, encode_message(NO_GROUP, beat))
+            link = self._neighbours.dial(beat.to, now_ms()).link
+            if link is not None:
+                link.queue(encode_message(NO_GROUP, beat), urgent=True)
+                self._touched[link] = None
         for client, reply in duties.replies:
             self.reply(client, reply)
-        touched, self._touched = self._touched, {}
-        for link in touched:
-            link.flush()
+        has_sent = bool(self._touched)
+        self.flush()
         for note in duties.notes:
-            LOG.log(logging.WARNING if note.is_alarm else logging.INFO, "%s: %s", note.peer or address, note.text)
+            self._log(note, address)
         for change in duties.changes:
             role, leader = change.change.role.value, change.change.leader
             leads = leader.peer if leader is not None else "unknown"
             LOG.info("peer %s: %s in term %d, leader %s", change.peer, role, change.change.term, leads)
+        return has_sent
+
+    def flush(self) -> None:
+        """What was put on links since the last time leaves."""
+        touched, self._touched = self._touched, {}
+        for link in touched:
+            link.flush()
+
+    def _log(self, note: Note, address: str) -> None:
+        level = logging.WARNING if note.is_alarm else logging.INFO
+        if note.error is not None:
+            level = logging.ERROR
+        LOG.log(level, "%s: %s", note.peer or address, note.text, extra={CRASH: note.error})
 
     def _send_messages(self, duties: Duties) -> None:
         now = now_ms()
         for group, message in duties.messages:
             node = message.to.peer.node
-            dialer = self._neighbours.dial(node, now)
+            link = self._neighbours.dial(node, now).link
+            if link is None:
+                continue
             try:
-                dialer.send(encode_message(group, message), urgent=type(message) not in _BULK)
+                link.queue(encode_message(group, message), urgent=type(message) not in _BULK)
             except TooLarge as error:
                 LOG.error("%s to %s: %s; is max_command_size smaller than it was?", type(message).__name__, node, error)
-            if dialer.link is not None:
-                self._touched[dialer.link] = None
-
-    def _send(self, node: str, item: bytes) -> None:
-        dialer = self._neighbours.dial(node, now_ms())
-        dialer.send(item, urgent=True)
-        if dialer.link is not None:
-            self._touched[dialer.link] = None
+            self._touched[link] = None
 
     def reply(self, client: Client, reply: Reply) -> None:
-        """To a connection, or to the node itself, which waits with a future. Who cannot be answered is cut off."""
+        """To a connection, or to the node itself, which waits with a future. Who cannot be answered is cut off.
+
+        It leaves with the next `flush`.
+        """
         if isinstance(client, asyncio.Future):
             if not client.done():
                 client.set_result(reply)
             return
         try:
-            is_sent = client.send(encode_item(reply))
+            is_sent = client.queue(encode_item(reply))
         except (TooLarge, msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
             LOG.error("an answer to %s cannot be sent", client.remote, exc_info=error)
             client.abort("an answer cannot be sent")

@@ -17,12 +17,14 @@ Client: TypeAlias = Any
 """Who asked: hashable, compared by identity, owned by whoever runs the host; usually a connection."""
 
 
-class Note(msgspec.Struct, frozen=True, gc=False):
+class Note(msgspec.Struct, frozen=True):
     """Something worth a log line. `peer` empty: the node itself. `is_alarm`: an operator should know."""
 
     peer: str
     text: str
     is_alarm: bool = False
+    error: Exception | None = None
+    """What stopped the peer, or stops the node: for whoever keeps tracebacks."""
 
 
 class PeerChange(msgspec.Struct, frozen=True, gc=False):

@@ -61,6 +61,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
+    sync_mode: str = "default"
+    """What the operator calls `raft.counts_unsaved` and `store.sync`; for the status."""
 
 
 class Host:
@@ -114,7 +116,7 @@ class Host:
             self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)
-            self._down(FailedPeer(meta, str(fault), MembershipHistory(recovered), is_blank=is_new))
+            self._down(FailedPeer(meta, str(fault), MembershipHistory(recovered), is_blank=is_new), fault)
 
     def _check_name(self, peer: Peer) -> None:
         """A node that is started under another address is another node to all others: nobody counts its replicas."""
@@ -155,13 +157,14 @@ class Host:
         peer.fail(fault)
         memberships, blank = peer.raft.memberships, is_blank(peer.raft)
         self.forget_peer(peer.meta.name)
-        self._down(FailedPeer(peer.meta, peer.fault or fault, memberships, is_blank=blank))
+        self._down(FailedPeer(peer.meta, peer.fault or fault, memberships, is_blank=blank), peer.error)
 
-    def _down(self, failed: FailedPeer) -> None:
+    def _down(self, failed: FailedPeer, error: Exception | None) -> None:
         name = failed.meta.name
         self.failed[name] = failed
         self.outbox.duties.altered[name] = None
-        self.note(name, f"failed: {failed.fault}", is_alarm=True)
+        error = error or ReplicaFault(failed.fault)
+        self.outbox.duties.notes.append(Note(name, f"failed: {failed.fault}", is_alarm=True, error=error))
 
     def forget_peer(self, name: str, why: str = "was removed") -> None:
         """The replica does not run here any more, nor is it down; what waits for it is told."""
@@ -220,7 +223,7 @@ class Host:
         try:
             self.run(stopped.meta, stopped.recovered, self.make_machine(stopped.meta), now)
         except ReplicaFault as fault:
-            self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships))
+            self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships), fault)
             raise PeerUnavailable(self._why_not(name)) from fault
         return True
 
@@ -292,7 +295,7 @@ class Host:
                 case LoadFailed():
                     peer = self.peers.get(done.name)
                     if peer is not None:
-                        peer.fail(str(done.error))
+                        peer.fail(str(done.error), done.error)
                         self._active[done.name] = peer
                 case StoreFailed():
                     self._store_failed(done.error)
@@ -486,7 +489,7 @@ class Host:
         """The replica as it sees itself; None where there is none of that name."""
         peer = self.peers.get(name)
         if peer is not None:
-            return peer.status()
+            return msgspec.structs.replace(peer.status(), sync_mode=self.settings.sync_mode)
         failed, stopped = self.failed.get(name), self.stopped.get(name)
         if failed is not None:
             return status_of(failed.meta, self.node, failed.memberships, failed.fault)

@@ -12,7 +12,7 @@ Disagreement is found by a sum over `leads` in each beat. Where it is not that o
 claims all of these; the other node denies what it does not lead quietly, and wakes those of its leaders that nobody
 follows. So no follower stays quiet for a leader that is none, whatever was lost on the way, as long as beats arrive.
 
-Safety does not rest on this: a wrong answer costs a campaign or a few heartbeats (docs/decisions/0004).
+Safety does not rest on this: a wrong answer costs a campaign or a few heartbeats (docs/decisions/0007).
 """
 
 from __future__ import annotations

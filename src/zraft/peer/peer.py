@@ -63,6 +63,7 @@ class Peer:
         "backend",
         "conf",
         "desk",
+        "error",
         "fault",
         "has_more",
         "machine",
@@ -97,6 +98,8 @@ class Peer:
         self.backend = meta.backend
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
+        self.error: Exception | None = None
+        """What `fault` says, where that was an exception."""
         self._issued = self._hard_issued = self._completed = 0
         self._held: deque[tuple[int, Message]] = deque()
         """Messages that wait, each for the number of a save."""
@@ -132,7 +135,7 @@ class Peer:
         try:
             output = self.raft.step(now, event)
         except ReplicaFault as fault:
-            self.fail(str(fault))
+            self.fail(str(fault), fault)
             return
         if self.watch is not None:
             self.watch(self.raft, event, output)
@@ -179,7 +182,7 @@ class Peer:
                 )
             )
         except (ReplicaFault, UsageError) as refusal:
-            self.fail(f"save {output.save}: {refusal}")
+            self.fail(f"save {output.save}: {refusal}", refusal)
             return False
         self._issued = output.save
         if output.hard_state is not None:
@@ -272,7 +275,7 @@ class Peer:
             try:
                 self._apply(apply_entries)
             except ReplicaFault as fault:
-                self.fail(str(fault))
+                self.fail(str(fault), fault)
         for asked, query in desk.take_runnable(self.machine.last_applied):
             self._run(asked, query)
         if self.fault is None:
@@ -293,7 +296,7 @@ class Peer:
         try:
             due = self.machine.due()
         except ReplicaFault as fault:
-            self.fail(str(fault))
+            self.fail(str(fault), fault)
             return
         self._time_due_ms = None
         if due is not None:
@@ -385,10 +388,10 @@ class Peer:
             backend=self.backend,
         )
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, error: Exception | None = None) -> None:
         """Stop this replica: it neither votes nor acknowledges nor answers any more. Its data is left alone."""
         if self.fault is None:
-            self.fault = reason
+            self.fault, self.error = reason, error
             self.has_more = False
             self._held.clear()
             self.desk.close(f"peer {self.id} has failed")

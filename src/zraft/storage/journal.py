@@ -87,7 +87,7 @@ class Journal:
         self._run: _Run | None = None
         self._runs: list[_Run] = []
         self._uncreated: dict[int, Segment] = {}
-        self._unsynced: dict[int, None] = {}
+        self._unsynced: dict[str, None] = {}
         """Segments that were written without a sync, where saves are not synced."""
         self._fresh_sync = False
         self._next_sequence = 0
@@ -190,12 +190,13 @@ class Journal:
         for segment in self._uncreated.values():
             before += (CreateFile(segment.name, segment.capacity), SyncFolder())
         writes: list[Operation] = []
-        touched: dict[int, None] = {}
+        touched: dict[str, None] = {}
         for run in self._runs:
-            writes.append(WriteAt(run.segment.name, run.offset, b"".join(run.parts)))
-            touched[run.segment.sequence] = None
+            name = run.segment.name
+            writes.append(WriteAt(name, run.offset, b"".join(run.parts)))
+            touched[name] = None
         if self._sync or self._fresh_sync:
-            writes += (SyncFile(segment_name(sequence)) for sequence in touched)
+            writes += map(SyncFile, touched)
             durable = self._next_lsn - 1
         else:
             self._unsynced.update(touched)
@@ -209,7 +210,7 @@ class Journal:
 
     def take_syncs(self) -> tuple[Operation, ...]:
         """Syncs for everything that was handed out without one."""
-        syncs = tuple(SyncFile(segment_name(sequence)) for sequence in self._unsynced)
+        syncs = tuple(map(SyncFile, self._unsynced))
         self._unsynced = {}
         return syncs
 
@@ -237,12 +238,12 @@ class Journal:
     def next_slice(self) -> tuple[Operation, ...]:
         """Operations that make the next segment ready a little more; () where it is ready."""
         sequence = max(self.segments.active.sequence + 1, self._next_sequence)
+        if self._spare >= sequence and self._spare_bytes >= self._segment_bytes:
+            return ()
         name = segment_name(sequence)
         if self._spare < sequence:
             self._spare, self._spare_bytes = sequence, min(limits.JOURNAL_SLICE_BYTES, self._segment_bytes)
             return CreateFile(name, self._spare_bytes), SyncFile(name), SyncFolder()
-        if self._spare_bytes >= self._segment_bytes:
-            return ()
         offset = self._spare_bytes
         length = min(limits.JOURNAL_SLICE_BYTES, self._segment_bytes - offset)
         self._spare_bytes += length

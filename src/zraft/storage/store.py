@@ -120,6 +120,8 @@ class Store:
         self._last_job = 0
         self._saving = self._deleting = self._slicing = False
         self._failed = False
+        self._is_at_rest = False
+        """Nothing has happened since there was no job to do."""
         self._is_short_of_space = False
         self._debris: Operation | None = None
         self._tidy()
@@ -142,6 +144,7 @@ class Store:
             raise UsageError(f"there is a replica named {meta.name} already")
         if not 0 < meta.incarnation < 1 << 64 or meta.incarnation in self._owners:
             raise UsageError(f"incarnation {meta.incarnation} of {meta.name} is not a new 64-bit number")
+        self._is_at_rest = False
         self._logs[meta.name] = StoredLog(meta, hard_state or HardState(), self._journal.next_lsn)
         self._owners[meta.incarnation] = meta.name
         self._state_changed = True
@@ -150,6 +153,7 @@ class Store:
     def remove_replica(self, name: str, number: int) -> None:
         """The replica and its log are forgotten; `SaveDone(name, number)` when that is durable. Raises UsageError."""
         log = self._log(name)
+        self._is_at_rest = False
         del self._logs[name], self._owners[log.owner]
         add_released(self._released, log.forget_all())
         self._state_changed = True
@@ -167,6 +171,7 @@ class Store:
         if log.fault is not None:
             raise UsageError(f"{save.name} must not run: {log.fault}")
         log.check(save)
+        self._is_at_rest = False
         log.carry_out(save, self._journal, self._released)
         if save.hard_state is not None:
             self._state_changed = True
@@ -178,6 +183,7 @@ class Store:
         After a restart the log begins after the mark. Raises InvariantViolation where no batch ends at the mark.
         """
         if not self._failed:
+            self._is_at_rest = False
             self._log(name).compact(mark, keep_from, self._journal, self._released)
 
     def load(self, name: str, token: int, first: Index, last: Index, limit_bytes: int) -> None:
@@ -187,11 +193,13 @@ class Store:
         included.
         """
         if not self._failed:
+            self._is_at_rest = False
             self._loads.append(_Load(name, token, first, last, limit_bytes))
 
     def watermark(self) -> None:
         """Nothing happens: say on disk what is durable, so that a bad last record is not taken for a torn one."""
         if not (self._failed or self._saving or self._journal.is_pending):
+            self._is_at_rest = False
             self._journal.append_watermark()
 
     @property
@@ -205,7 +213,7 @@ class Store:
 
     def retry_space(self) -> None:
         """Try again to make the next segment: somebody may have made room."""
-        self._is_short_of_space = False
+        self._is_at_rest = self._is_short_of_space = False
 
     @property
     def is_idle(self) -> bool:
@@ -214,15 +222,18 @@ class Store:
 
     def next_job(self) -> Job | None:
         """The next thing to submit, or None; ask until None after every call that may have made work."""
-        if self._failed:
+        if self._failed or self._is_at_rest:
             return None
         if not self._saving and self._is_save_due():
             return self._save_job()
-        return self._load_job() or self._delete_job() or self._slice_job() or self._copy_job()
+        job = self._load_job() or self._delete_job() or self._slice_job() or self._copy_job()
+        self._is_at_rest = job is None
+        return job
 
     def completed(self, completion: Completion) -> list[StoreResult]:
         """What became of a job. Completions come in the order of the jobs."""
         job = self._jobs.pop(completion.number)
+        self._is_at_rest = False
         if self._failed:
             return []
         if isinstance(job, _LoadJob):

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, cast
 
@@ -65,6 +65,10 @@ class LinkLimits:
     frame_bytes: int = limits.FRAME_BYTES
     queue_bytes: int = limits.LINK_BYTES
     handshake_ms: int = limits.HANDSHAKE_MS
+
+    def with_frames(self, frame_bytes: int) -> LinkLimits:
+        """The same for frames of at most `frame_bytes`: a lane holds two of the largest."""
+        return replace(self, frame_bytes=frame_bytes, queue_bytes=max(self.queue_bytes, 2 * frame_bytes))
 
 
 DEFAULT_BOUNDS: Final = LinkLimits()
@@ -163,6 +167,14 @@ class Link(asyncio.Protocol):
 
         Raises `TooLarge` where no frame could hold it.
         """
+        is_queued = self.queue(item, urgent=urgent)
+        if is_queued and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turn_ended)
+        return is_queued
+
+    def queue(self, item: bytes, *, urgent: bool = False) -> bool:
+        """As `send`, for callers that `flush` themselves when the turn ends."""
         lane, size = self._urgent if urgent else self._bulk, len(item)
         if not self.is_open or (lane.size and lane.size + size > self._bounds.queue_bytes):
             self._counters.dropped += 1
@@ -173,9 +185,6 @@ class Link(asyncio.Protocol):
             raise UsageError("a peer answers over the connection that it dialed itself")
         lane.items.append(item)
         lane.size += size
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._turn_ended)
         return True
 
     def flush(self) -> None:
@@ -308,6 +317,11 @@ class Link(asyncio.Protocol):
         self.version = handshake.established.version
         is_ours = isinstance(handshake, Dialing)
         self._accepts, self._sends = _DIRECTIONS[is_ours, self.role]
+        if is_ours and self.role is Role.CLIENT:
+            # Neither side sends the other what it would not take.
+            at_most = min(handshake.established.frame_bytes, limits.MAX_FRAME_BYTES)
+            self._bounds = self._bounds.with_frames(at_most)
+            self._frame_target = min(limits.FRAME_TARGET_BYTES, at_most - _ARRAY_HEADER_BYTES)
         self._reader.open(self._bounds.frame_bytes)
         self.is_open = self._was_open = True
         (self._counters.dialed if is_ours else self._counters.accepted)[self.role.name.lower()] += 1

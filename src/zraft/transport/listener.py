@@ -102,6 +102,7 @@ class Listener:
             nonce=chance.token_bytes(NONCE_BYTES),
             secrets=self._secrets,
             admit=self._has_room,
+            frame_bytes=self._bounds.link.frame_bytes,
         )
         link = Link(handshake, self._handlers, counters=self._counters, bounds=self._bounds.link)
         self._strangers[link] = None

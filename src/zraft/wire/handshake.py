@@ -24,6 +24,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from zraft import limits
 from zraft.errors import HandshakeRefused, ProtocolError, UsageError
 from zraft.types import PeerId
 from zraft.wire.frames import FrameKind, FrameReader, encode_frame
@@ -70,6 +71,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Nonce = Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 _Mac = Annotated[bytes, msgspec.Meta(min_length=MAC_BYTES, max_length=MAC_BYTES)]
 _Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+_Cap = Annotated[int, msgspec.Meta(ge=limits.FRAME_BYTES_HANDSHAKE, le=(1 << 32) - 1)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -83,12 +85,16 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Challenge(msgspec.Struct, frozen=True, array_like=True):
-    """Of the listener: the version to be spoken, its cluster and address."""
+    """Of the listener: the version to be spoken, its cluster and address, and the largest frame that it takes.
+
+    The last is said only where it is another than the default, so that who does not know of it can be talked to.
+    """
 
     version: _Byte
     cluster: _Text
     node: _Text
     nonce: _Nonce
+    frame_bytes: _Cap = limits.FRAME_BYTES
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True):
@@ -109,6 +115,8 @@ class Established(msgspec.Struct, frozen=True):
     role: Role
     node: str
     version: int
+    frame_bytes: int = limits.FRAME_BYTES
+    """The largest frame that the listener takes: told to the dialer, and at the listener its own."""
 
 
 class Secrets:
@@ -252,14 +260,17 @@ class Dialing(_Handshake):
     def _finish(self, said: Challenge, welcome: Proof) -> bytes:
         if not hmac.compare_digest(welcome.mac, self._expected):
             raise self._refuse(Refusal.SECRET, f"{said.node} does not know the secret")
-        self.established = Established(self._hello.role, said.node, self._version)
+        self.established = Established(self._hello.role, said.node, self._version, said.frame_bytes)
         return b""
 
 
 class Accepting(_Handshake):
-    """The side that was dialed. `node` is its own address; `admit` may refuse a proven role when there is no room."""
+    """The side that was dialed. `node` is its own address; `admit` may refuse a proven role when there is no room.
 
-    __slots__ = ("_admit", "_expected", "_greeted", "_hello", "_secrets", "_welcome")
+    `frame_bytes`: the largest frame that it takes afterwards, at least that of a handshake.
+    """
+
+    __slots__ = ("_admit", "_expected", "_frame_bytes", "_greeted", "_hello", "_secrets", "_welcome")
 
     def __init__(
         self,
@@ -269,8 +280,10 @@ class Accepting(_Handshake):
         nonce: bytes,
         secrets: Secrets,
         admit: Callable[[Role], bool] = lambda _role: True,
+        frame_bytes: int = limits.FRAME_BYTES,
     ) -> None:
         super().__init__(cluster=cluster, node=node, nonce=nonce)
+        self._frame_bytes = frame_bytes
         self._secrets, self._admit = secrets, admit
         self._hello: Hello | None = None
         self._greeted = False
@@ -293,7 +306,8 @@ class Accepting(_Handshake):
         if not (_is_address(hello.node) if hello.role is Role.PEER else hello.node.isprintable()):
             raise self._refuse(Refusal.NODE, f"no {hello.role.name.lower()} is called {hello.node!r}")
         self._hello = hello
-        challenge = msgspec.msgpack.encode(Challenge(self._version, self._cluster, self._node, self._nonce))
+        cap = () if self._frame_bytes == limits.FRAME_BYTES else (self._frame_bytes,)
+        challenge = msgspec.msgpack.encode((self._version, self._cluster, self._node, self._nonce, *cap))
         said = (self._theirs, opening, _PREAMBLE, challenge)
         self._expected, self._welcome = _macs(self._secrets.key(hello.role), said)
         self._greeted = True
@@ -304,7 +318,7 @@ class Accepting(_Handshake):
             raise self._refuse(Refusal.SECRET, f"{hello.node} does not know the secret of a {hello.role.name.lower()}")
         if not self._admit(hello.role):
             raise self._refuse(Refusal.BUSY, f"no room for another {hello.role.name.lower()}")
-        self.established = Established(hello.role, hello.node, self._version)
+        self.established = Established(hello.role, hello.node, self._version, self._frame_bytes)
         return encode_frame(FrameKind.WELCOME, msgspec.msgpack.encode(Proof(self._welcome)))
 
     def _refuse(self, reason: Refusal, message: str) -> HandshakeRefused:

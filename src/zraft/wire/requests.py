@@ -147,6 +147,8 @@ class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
     ephemerals: int = 0
     backend: str = ""
     fault: str | None = None
+    sync_mode: str = "default"
+    """Its node's `log_sync_mode`: "default" where what it acknowledges is durable."""
 
 
 class PeerEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -18,6 +18,7 @@ import pytest
 
 from zraft.errors import DataDirInUse, DataDirUnsafe
 from zraft.node.disk import _OPEN_FILES, LOCK_NAME, RealDisk
+from zraft.node.promptness import Promptness
 from zraft.storage.disk import (
     Completion,
     CreateFile,
@@ -35,9 +36,9 @@ from zraft.storage.disk import (
 class Writer:
     """A disk, and what it reports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, deferring: Promptness | None = None) -> None:
         self.reported: SimpleQueue[Completion] = SimpleQueue()
-        self.disk = RealDisk(folder, self.reported.put)
+        self.disk = RealDisk(folder, self.reported.put, deferring=deferring)
         self.jobs = 0
 
     def submit(self, *operations: Operation) -> int:
@@ -98,6 +99,36 @@ def test_jobs_are_done_in_order_and_each_is_reported(writer: Writer, tmp_path: P
     assert disk.read("b", 2, 3) == b"hel"
     disk.perform(WriteAt("b", 0, b"__"), SyncFile("b"))
     assert (tmp_path / "data" / "b").read_bytes() == b"__hello\0\0\0"
+
+
+def test_a_small_save_is_left_to_the_caller_and_nothing_overtakes_it(tmp_path: Path) -> None:
+    """While the thread is idle and the disk quick; what comes meanwhile sends both to the thread, in their order."""
+    writer = Writer(tmp_path / "data", deferring=Promptness(row=0))
+    disk = writer.disk
+    writer.do(CreateFile("a", 10), SyncFile("a"), SyncFolder())
+    first = writer.submit(WriteAt("a", 0, b"1"), SyncFile("a"))
+    while not disk.has_deferred:  # the thread may have been at the very end of its last job
+        assert writer.reported.get(timeout=20).number == first
+        first = writer.submit(WriteAt("a", 0, b"1"), SyncFile("a"))
+    completion = disk.do_deferred(in_thread=False)
+    assert completion is not None
+    assert (completion.number, completion.error) == (first, None)
+    assert writer.reported.empty()
+    assert disk.read("a", 0, 1) == b"1"
+
+    disk._deferred = Job(100, (WriteAt("a", 0, b"2"),))
+    disk.submit(Job(101, (WriteAt("a", 0, b"3"), SyncFile("a"))))
+    assert disk.do_deferred(in_thread=False) is None
+    assert [writer.reported.get(timeout=20).number for _ in range(2)] == [100, 101]
+    assert disk.read("a", 0, 1) == b"3"
+
+    disk._deferred = Job(102, (WriteAt("a", 0, b"4"),))
+    assert disk.do_deferred(in_thread=True) is None
+    assert writer.reported.get(timeout=20).number == 102
+    disk._deferred = Job(103, (WriteAt("a", 0, b"5"),))
+    disk.close()
+    assert writer.reported.get(timeout=20).number == 103
+    assert (tmp_path / "data" / "a").read_bytes()[:1] == b"5"
 
 
 def test_files_are_private_and_so_is_the_folder(writer: Writer, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zraft import limits
 from zraft.errors import HandshakeRefused, UsageError
 from zraft.wire.frames import FrameKind, encode_frame
 from zraft.wire.handshake import MAGIC, Accepting, Dialing, Established, Refusal, Role, Secrets
@@ -86,6 +87,17 @@ def test_a_client_with_the_secret_of_clients_is_a_client() -> None:
     talk(both)
     assert both.listener.established == Established(Role.CLIENT, "client", 1)
     assert both.dialer.established == Established(Role.CLIENT, B, 1)
+
+
+@pytest.mark.parametrize("cap", [limits.FRAME_BYTES_HANDSHAKE, 12 * limits.MIB, (1 << 32) - 1])
+def test_the_dialer_hears_what_the_listener_takes(cap: int) -> None:
+    """Within the proofs, so that nobody on the way can lower or raise it."""
+    both = pair(secret=b"s", secrets=Secrets(cluster=b"s"))
+    both.listener = Accepting(cluster="c", node=B, nonce=b"l" * 32, secrets=Secrets(cluster=b"s"), frame_bytes=cap)
+    talk(both)
+    for established in (both.listener.established, both.dialer.established):
+        assert established is not None
+        assert established.frame_bytes == cap
 
 
 def test_the_first_bytes_do_not_change() -> None:
@@ -223,6 +235,9 @@ def test_a_welcome_before_the_challenge_is_out_of_turn() -> None:
         ((1, "c", A, b"l" * 32), Refusal.NODE),
         ((1, "c", B, b"l" * 31), Refusal.MALFORMED),
         ((1, "c", B), Refusal.MALFORMED),
+        ((1, "c", B, b"l" * 32, 4095), Refusal.MALFORMED),
+        ((1, "c", B, b"l" * 32, 1 << 32), Refusal.MALFORMED),
+        ((1, "c", B, b"l" * 32, None), Refusal.MALFORMED),
     ],
 )
 def test_the_dialer_refuses_an_answer_that_it_did_not_ask_for(challenge: tuple[object, ...], reason: Refusal) -> None:
