@@ -116,13 +116,14 @@ class Cluster:
     def _moment(self) -> int:
         return self.scheduler.performed
 
-    def leader(self) -> SimNode | None:
-        """The node that leads the largest term so far, where it still thinks so."""
-        leaders = self.checks.ledger.leader_of
+    def leader(self, group: SimGroup | None = None) -> SimNode | None:
+        """The node that leads the largest term so far, where it still thinks so. `group` None: of the first one."""
+        checks = self.checks if group is None else group.checks
+        leaders = checks.ledger.leader_of
         if not leaders:
             return None
         member = leaders[max(leaders)]
-        return self.nodes[member.peer.node] if self.checks.ledger.node(member).is_leader else None
+        return self.nodes[member.peer.node] if checks.ledger.node(member).is_leader else None
 
     # -- links
 

@@ -98,6 +98,8 @@ class Chaos:
             self._some_operator().transfer()
         if rates.stop:
             self._stop_or_start(node)
+        if chance.happens(rates.cut_off):
+            self._cut_off()
         if rates.wipe or rates.rot:
             self._spoil()
 
@@ -113,6 +115,13 @@ class Chaos:
         if chance.happens(rates.restart):
             for operator in self._cluster.operators.values():
                 operator.readmit()
+
+    def _cut_off(self) -> None:
+        leader = self._cluster.leader(self._chance.choice(self._cluster.groups))
+        if leader is not None:
+            self._count("cut off")
+            for link in isolate(self._cluster.names, leader.name):
+                self._cluster.cut(*link)
 
     def _stop_or_start(self, node: SimNode) -> None:
         if self._chance.happens(self._rates.stop):

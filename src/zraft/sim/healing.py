@@ -45,7 +45,6 @@ def heal_core(cluster: Cluster, chance: Chance) -> None:
             node.crash(power_loss=False)
         elif node.host is None:
             _start(node)
-    _run_until(cluster, SETTLE_TIMEOUTS, lambda: all(node.start_replicas() for node in cluster.nodes.values()))
     _require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
 
 
@@ -77,8 +76,11 @@ def _require_progress(cluster: Cluster, otherwise: str) -> None:
         pairs = zip(cluster.groups, before, strict=True)
         return [group for group, count in pairs if group.served() <= count + len(group.clients)]
 
-    if not _run_until(cluster, PROGRESS_TIMEOUTS, lambda: not waiting()):
-        raise Violation("progress", f"{otherwise}; {_story(cluster, waiting()[0])}")
+    def is_reached() -> bool:
+        return all([node.start_replicas() for node in cluster.nodes.values()]) and not waiting()  # noqa: C419 - all of them
+
+    if not _run_until(cluster, PROGRESS_TIMEOUTS, is_reached):
+        raise Violation("progress", f"{otherwise}; {_story(cluster, [*waiting(), cluster.groups[0]][0])}")
 
 
 def _run_until(cluster: Cluster, timeouts: int, is_reached: Condition) -> bool:

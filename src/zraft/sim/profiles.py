@@ -73,6 +73,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Groups on the same nodes."""
     quiet_beats: tuple[int, ...] = (0,)
     """Idle heartbeats after which a group goes quiet; 0: never."""
+    cut_off: Range = (0, 0)
+    """Of the node of some group's leader from all others."""
     stop: Range = (0, 0)
     """Of one replica, while its node goes on."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
@@ -153,17 +155,25 @@ PROFILES: Final = {
         ),
         Profile(
             name="quiet",
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "stop", "cut_off"}),
+            never=frozenset({"write_error", "sync_error"}),
             nodes=(1, 3, 3, 3, 5),
             groups=3,
             quiet_beats=(1, 1, 2, 4),
             chaos_timeouts=60,
-            clients=(1, 2),
-            think_ms=(100, 1_000, 3_000),
-            crash=(2_000, 20_000),
-            partition=(2_000, 20_000),
-            pause=(5_000, 40_000),
+            clients=(2, 4),
+            keys=(1, 2),
+            reads=(40, 60),
+            think_ms=(200, 600, 2_000),
             loss=(1_000, 100_000),
+            partition=(5_000, 40_000),
+            heal=(20_000, 100_000),
+            crash=(2_000, 20_000),
+            pause=(5_000, 40_000),
             stop=(5_000, 40_000),
+            cut_off=(10_000, 40_000),
+            churn=(1_000, 20_000),
+            skewed=80,
         ),
         Profile(
             name="calm",
@@ -211,6 +221,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     wipe: int
     rot: int
     stop: int
+    cut_off: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:
