@@ -19,6 +19,20 @@ def test_a_value_that_was_put_is_got_and_deleted(group: Cluster) -> None:
     assert refused(group.cli("delete", "greeting")) == "zraft: no such key: greeting"
 
 
+def test_a_table_is_spoken_to_as_one(make_cluster: MakeCluster) -> None:
+    """The same commands; --json tells the history of an entry, too."""
+    table = make_cluster(1)
+    assert table.cli("create", table.peers_text, "--backend", "table").returncode == 0
+    assert table.cli("put", "greeting", "hello").stdout == "ok\n"
+    assert table.cli("put", "greeting", "hello wörld").stdout == "ok\n"
+    assert table.cli("get", "greeting").stdout == "hello wörld\n"
+    got = json.loads(table.cli("get", "greeting", "--json").stdout)
+    assert (got["key"], got["value"], got["version"]) == ("greeting", "hello wörld", 2)
+    assert table.cli("delete", "greeting").stdout == "ok\n"
+    assert refused(table.cli("get", "greeting")) == "zraft: no such key: greeting"
+    assert refused(table.cli("delete", "greeting")) == "zraft: no such key: greeting"
+
+
 def test_json_is_printed_for_programs(group: Cluster) -> None:
     """Each command that prints data prints it as one JSON value."""
     put = json.loads(group.cli("put", "k", "v", "--json").stdout)

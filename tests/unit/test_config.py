@@ -515,3 +515,10 @@ def test_whatever_the_environment_says_is_used_or_refused(environment: dict[str,
     """The same for texts."""
     config = made(Config.load, None, environment=environment)
     assert config is None or config.election_timeout_ms >= 10
+
+
+def test_snapshots_stand_beside_the_log_unless_told_otherwise() -> None:
+    """Nodes that differ in `log_dir` alone would otherwise remove each other's snapshots."""
+    assert Config(log_dir="a").snapshot_dir == "a"
+    assert Config(log_dir="a", snapshot_dir="./data").snapshot_dir == "./data"
+    assert problems(log_dir="") == ["log_dir: must be a path, not empty, not ''"]

@@ -45,6 +45,12 @@ def _log(_name: str) -> click.Command:
     return log
 
 
+def _snapshot(_name: str) -> click.Command:
+    from zraft.app.snapshots import snapshot
+
+    return snapshot
+
+
 def _bench(_name: str) -> click.Command:
     from zraft.app.bench import bench
 
@@ -80,6 +86,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
     },
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
+        "snapshot": _Row("List, check and restore the snapshots of a node.", _snapshot),
         "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
     },

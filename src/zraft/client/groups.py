@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets as chance
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from zraft.client.caller import Caller, each
 from zraft.errors import (
@@ -48,6 +48,10 @@ BLANK_S: Final = 0.3
 """A blank peer of another group is somebody's who is at work, or was left behind: it is looked at twice."""
 
 
+_Made: TypeAlias = tuple[GroupId, list[Member]]
+"""A group, and replicas that were made for it."""
+
+
 class Standing(Exception):
     """A peer that stands in the way of a new group, and why."""
 
@@ -66,27 +70,66 @@ def distinct(peers: Sequence[PeerId]) -> list[PeerId]:
 async def create(caller: Caller, peers: Sequence[PeerId], backend: str, seconds: float) -> list[PeerId]:
     """See `zraft.create`."""
     deadline = caller.deadline(seconds)
-    group = GroupId(chance.token_bytes(16))
-    outcomes = await each(_start_or_standing(caller, peer, group, backend, deadline) for peer in distinct(peers))
-    members = [outcome for outcome in outcomes if isinstance(outcome, Member)]
-    standing = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if isinstance(outcome, Standing)}
-    if standing:
-        await _remove_blank(caller, members, group)
-        raise create_error(standing)
-    first, *others = members
-    try:
-        await found(caller, first, deadline, seconds)
-    except RequestError as error:
-        await _remove_blank(caller, members, group)
-        raise _not_applied(error) from error
-    if others:
+    half_made = await _half_made(caller, distinct(peers), backend, deadline)
+    group, members = half_made or await _start_all(caller, peers, backend, deadline)
+    if half_made is None:
+        try:
+            await found(caller, members[0], deadline, seconds)
+        except RequestError as error:
+            await remove_blank(caller, members, group)
+            raise _not_applied(error) from error
+    if len(members) > 1:
         try:
             await extend(caller, members, deadline, seconds)
         except RequestError as error:
             if error.executed == "no":
-                await _remove_blank(caller, others, group)
+                await remove_blank(caller, members[1:], group)
             raise _not_applied(error) from error
     return list(peers)
+
+
+async def _half_made(caller: Caller, peers: Sequence[PeerId], backend: str, deadline: float) -> _Made | None:
+    """The peers as somebody left them who founded their group and did not live to see them join it; None: it is not so.
+
+    The first belongs to a group, all others were made for it and are blank, and nothing of that changes meanwhile.
+    """
+    seen = await _founded(caller, peers, backend, deadline)
+    if seen is not None:
+        await asyncio.sleep(BLANK_S)
+        if await _founded(caller, peers, backend, deadline) == seen:
+            return seen
+    return None
+
+
+async def _founded(caller: Caller, peers: Sequence[PeerId], backend: str, deadline: float) -> _Made | None:
+    soon = min(deadline, caller.deadline(CLEAN_UP_S))
+    try:
+        founder = await entry_of(caller, peers[0], soon)
+        if founder is None or founder.role in ("blank", "failed") or founder.backend != backend:
+            return None
+        others = await each(entry_of(caller, peer, soon) for peer in peers[1:])
+    except RequestError:
+        return None
+    waiting = [other.member for other in others if other is not None and waits_to_join(other, founder)]
+    is_so = len(waiting) == len(others) and waiting
+    return (founder.group, [founder.member, *waiting]) if is_so else None
+
+
+def waits_to_join(entry: PeerEntry, founder: PeerEntry) -> bool:
+    """The replica was made for the group of `founder`, and is blank."""
+    return entry.role == "blank" and entry.group == founder.group and entry.backend == founder.backend
+
+
+async def _start_all(caller: Caller, peers: Sequence[PeerId], backend: str, deadline: float) -> _Made:
+    """Blank replicas of a new group. Raises `CreateError`, and none of them is left."""
+    group = GroupId(chance.token_bytes(16))
+    outcomes = await each(_start_or_standing(caller, peer, group, backend, deadline) for peer in peers)
+    members = [outcome for outcome in outcomes if isinstance(outcome, Member)]
+    standing = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if isinstance(outcome, Standing)}
+    if standing:
+        await remove_blank(caller, members, group)
+        raise create_error(standing)
+    return group, members
 
 
 async def found(caller: Caller, first: Member, deadline: float, seconds: float) -> None:
@@ -157,7 +200,7 @@ async def _start(caller: Caller, peer: PeerId, group: GroupId, backend: str, dea
     except RequestError as error:
         raise Standing("node_down") from error
     if reply.member.peer != peer:
-        await _remove_blank(caller, [reply.member], group, node=peer.node)
+        await remove_blank(caller, [reply.member], group, node=peer.node)
         known = reply.member.peer.node
         raise UsageError(f"the node at {peer.node} is known to others as {known}: name its peers so")
     return reply.member
@@ -182,7 +225,7 @@ async def _cleared(caller: Caller, peer: PeerId, deadline: float) -> bool:
     return True
 
 
-async def _remove_blank(caller: Caller, members: Sequence[Member], group: GroupId, *, node: str = "") -> None:
+async def remove_blank(caller: Caller, members: Sequence[Member], group: GroupId, *, node: str = "") -> None:
     """What a failed create made goes again, where it is reached. What meanwhile belongs to a configuration stays."""
     deadline = caller.deadline(CLEAN_UP_S)
 

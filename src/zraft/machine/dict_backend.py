@@ -18,17 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
-from zraft.errors import CorruptData, ProtocolError
-from zraft.limits import KIB, MAX_COMMAND_BYTES_CEILING
-from zraft.machine.backend import Answer, Applied, Backend, Context, Directory, ReadableFile, Reject, SnapshotWriter
+from zraft.errors import UsageError
+from zraft.machine.backend import Answer, Applied, Backend, Context, Directory, Reject, SnapshotWriter
+from zraft.machine.chunks import read_chunks, write_chunks
 from zraft.types import NOT_FOUND, PeerId, Value
-from zraft.wire.values import decode_value, encode_value
+from zraft.wire.values import encode_value
 
 _FILE: Final = "dict"
 _FORMAT: Final = 1
-_CHUNK_BYTES: Final = 64 * KIB
-_CHUNK_KEYS: Final = 512  # encoding so many small pairs holds the interpreter for about half a millisecond
-_CHUNK_BYTES_AT_MOST: Final = MAX_COMMAND_BYTES_CEILING + _CHUNK_BYTES + KIB
 _PLAIN_KEYS: Final = frozenset({str, int, bytes, bool, type(None), datetime})
 _BAD_COMMAND: Final = "a command is (key, value) or (key,)"
 
@@ -93,35 +90,29 @@ class DictBackend(Backend):
                 del self._owned[session]
 
     def snapshot(self) -> SnapshotWriter:
-        """Copies the two tables, 20 to 35 ms for a million keys; values are shared: nothing changes one in place."""
+        """Copies the two tables, 20 to 35 ms for a million keys; values are shared: nothing changes one in place.
+
+        The copy is taken apart while it is written, so the writer can be called once: to free a million keys in one go
+        would hold the interpreter for 20 ms.
+        """
         data, owner = self._data.copy(), self._owner.copy()
+        count = len(data)
 
         def write(directory: Directory) -> None:
-            with directory.create(_FILE) as file:
-                file.write(_framed(encode_value([_FORMAT, len(data)])))
-                for chunk in _chunks(data, owner):
-                    file.write(_framed(chunk))
+            if len(data) != count:
+                raise UsageError("a captured state is written once")
+            write_chunks(directory, _FILE, format=_FORMAT, count=count, items=_pairs(_taken(data), owner))
 
         return write
 
     def install_snapshot(self, directory: Directory) -> None:
         """Raises `CorruptData` where the file is not one that `snapshot` wrote; the instance is then of no use."""
-        with directory.open(_FILE) as file:
-            reader = _ChunkReader(file)
-            try:
-                self._install_chunks(reader)
-            except (ProtocolError, Reject, TypeError, ValueError) as error:
-                raise CorruptData(_FILE, reader.offset, f"not what a dict snapshot holds: {error}") from error
+        read_chunks(directory, _FILE, self._install_pairs, format=_FORMAT)
 
-    def _install_chunks(self, reader: _ChunkReader) -> None:
-        number, count = reader.next()
-        if number != _FORMAT:
-            raise ValueError(f"format {number!r}, this version reads {_FORMAT}")
-        while not reader.at_end():
-            for pair in reader.next():
-                self._install(*decode_value(pair))
-        if len(self._data) != count:
-            raise ValueError(f"{len(self._data)} keys where {count!r} are announced")
+    def _install_pairs(self, pairs: list[Any]) -> int:
+        for pair in pairs:
+            self._install(*pair)
+        return len(self._data)
 
     def _install(self, key: Any, value: Value, session: int | None = None) -> None:
         key = _checked_key(key)
@@ -135,7 +126,7 @@ class DictBackend(Backend):
 
         Costs 1 to 2 µs a key, so it is computed when asked for.
         """
-        return sum(_digest(pair) for pair in _pairs(self._data, self._owner)) & ((1 << 64) - 1)
+        return sum(_digest(pair) for pair in _pairs(self._data.items(), self._owner)) & ((1 << 64) - 1)
 
     @property
     def size(self) -> int:
@@ -153,55 +144,18 @@ def _checked_key(key: Any) -> Any:
     raise Reject("bad_key", "NaN is no key" if kind is float else f"{kind.__name__} is no key")
 
 
-def _pairs(data: Mapping[Any, Value], owner: Mapping[Any, int]) -> Iterator[bytes]:
+def _taken(data: dict[Any, Value]) -> Iterator[tuple[Any, Value]]:
+    """Every key with its value, which are then gone."""
+    while data:
+        yield data.popitem()
+
+
+def _pairs(items: Iterable[tuple[Any, Value]], owner: Mapping[Any, int]) -> Iterator[bytes]:
     """Every key with its value, and its owner where it has one, encoded."""
-    for key, value in data.items():
+    for key, value in items:
         session = owner.get(key)
         yield encode_value([key, value] if session is None else [key, value, session])
 
 
 def _digest(pair: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(pair, digest_size=8).digest(), "big")
-
-
-def _chunks(data: Mapping[Any, Value], owner: Mapping[Any, int]) -> Iterator[bytes]:
-    """Encoded lists of encoded pairs: bytes in a list, so that a value may be nested as deep here as in a command."""
-    chunk: list[bytes] = []
-    size = 0
-    for pair in _pairs(data, owner):
-        chunk.append(pair)
-        size += len(pair)
-        if size >= _CHUNK_BYTES or len(chunk) == _CHUNK_KEYS:
-            yield encode_value(chunk)
-            chunk, size = [], 0
-    if chunk:
-        yield encode_value(chunk)
-
-
-def _framed(chunk: bytes) -> bytes:
-    return len(chunk).to_bytes(4, "big") + chunk
-
-
-class _ChunkReader:
-    """The chunks of a file, each after its length; what is not there in full is corruption."""
-
-    def __init__(self, file: ReadableFile) -> None:
-        self._file = file
-        self._length = file.read(4)
-        self.offset = 0
-        """Where the next chunk begins; what is wrong lies at it or in the chunk before."""
-
-    def next(self) -> Any:
-        size = int.from_bytes(self._length, "big")
-        if len(self._length) != 4 or size > _CHUNK_BYTES_AT_MOST:
-            raise ValueError(f"a chunk of length {self._length.hex()}")
-        chunk = self._file.read(size)
-        if len(chunk) != size:
-            raise ValueError(f"a chunk of {size} bytes, of which {len(chunk)} are there")
-        self._length = self._file.read(4)
-        value = decode_value(chunk)
-        self.offset += 4 + size
-        return value
-
-    def at_end(self) -> bool:
-        return not self._length

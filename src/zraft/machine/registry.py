@@ -12,10 +12,11 @@ from typing import Final
 from zraft.errors import UsageError
 from zraft.machine.backend import Backend
 from zraft.machine.dict_backend import DictBackend
+from zraft.machine.table_backend import TableBackend
 from zraft.types import PeerId
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_BUILT_IN: Final[Mapping[str, type[Backend]]] = {"dict": DictBackend}
+_BUILT_IN: Final[Mapping[str, type[Backend]]] = {"dict": DictBackend, "table": TableBackend}
 
 
 class Backends:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
+from zraft.core.messages import AppendEntries, AppendReply, Heartbeat, InstallSnapshot
 from zraft.errors import TooLarge
 from zraft.node.log_files import CRASH
 from zraft.node.neighbours import Neighbours
@@ -22,6 +22,9 @@ LOG: Final = logging.getLogger("zraft")
 
 _BULK: Final = (AppendEntries, AppendReply, InstallSnapshot)
 """Messages that votes and heartbeats overtake."""
+
+_REPEATED: Final = (AppendEntries, Heartbeat, InstallSnapshot)
+"""Messages that a leader sends anew, and up to date, as soon as the node is connected."""
 
 
 class Outlet:
@@ -72,14 +75,16 @@ class Outlet:
         now = now_ms()
         for group, message in duties.messages:
             node = message.to.peer.node
-            link = self._neighbours.dial(node, now).link
-            if link is None:
-                continue
+            dialer, kind = self._neighbours.dial(node, now), type(message)
+            link = dialer.link
             try:
-                link.queue(encode_message(group, message), urgent=type(message) not in _BULK)
+                if link is not None:
+                    link.queue(encode_message(group, message), urgent=kind not in _BULK)
+                    self._touched[link] = None
+                elif kind not in _REPEATED:
+                    dialer.send(encode_message(group, message), urgent=kind not in _BULK, may_wait=True)
             except TooLarge as error:
-                LOG.error("%s to %s: %s; is max_command_size smaller than it was?", type(message).__name__, node, error)
-            self._touched[link] = None
+                LOG.error("%s to %s: %s; is max_command_size smaller than it was?", kind.__name__, node, error)
 
     def reply(self, client: Client, reply: Reply) -> None:
         """To a connection, or to the node itself, which waits with a future. Who cannot be answered is cut off.

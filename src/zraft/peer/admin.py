@@ -31,6 +31,7 @@ from zraft.errors import (
 from zraft.peer.down import is_blank, last_named_at
 from zraft.peer.duties import Client
 from zraft.peer.peer import Peer
+from zraft.peer.shelf import Chosen
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.replica import ReplicaMeta
 from zraft.types import GroupId, Index, Member, Millis, PeerId
@@ -90,7 +91,7 @@ class Admin:
         self._removals: dict[str, list[tuple[Client, int]]] = {}
         """Replicas whose removal is being made durable, and who waits for it."""
 
-    def admit_write(self, client: Client, peer: Peer, request: Write) -> bool:
+    def admit_write(self, now: Millis, client: Client, peer: Peer, request: Write) -> bool:
         """True where the write waits for the end of the turn now; otherwise it was answered."""
         size = memoryview(request.command).nbytes
         if not peer.is_leader:
@@ -98,6 +99,8 @@ class Admin:
         elif size > self._host.settings.max_command_bytes:
             text = f"a command of {size} bytes; max_command_size is {self._host.settings.max_command_bytes}"
             self._fail(client, request.id, TooLarge(text))
+        elif (refusal := self._host.space.refusal(now, peer)) is not None:
+            self._fail(client, request.id, refusal)
         else:
             try:
                 check_command(request.command)
@@ -203,7 +206,7 @@ class Admin:
     def _born(self, now: Millis, birth: Birth) -> None:
         """The replica's identity is durable: run it, and only now say who it is (BM-043)."""
         host, meta = self._host, birth.meta
-        host.run(meta, Recovered(), birth.machine, now)
+        host.run(meta, Recovered(), Chosen(birth.machine), now)
         member = Member(PeerId(meta.name, host.node), meta.incarnation)
         for client, number in birth.waiting:
             self._reply(client, Started(number, member))
@@ -223,24 +226,25 @@ class Admin:
             text = f"{PeerId(name, host.node)} knows of no configuration without it: change that of its group first"
             self._fail(client, request.id, MembershipError(text))
         else:
+            host.shelf.leave(found[2])
             host.forget_peer(name)
             host.store.remove_replica(name, GONE)
             self._removals.setdefault(name, []).append((client, request.id))
 
-    def _known(self, name: str) -> tuple[GroupId, Index | None] | None:
+    def _known(self, name: str) -> tuple[GroupId, Index | None, ReplicaMeta] | None:
         """The group of a replica, and the index that a configuration without it must be above; None: any will do."""
         host = self._host
         if name in host.peers:
             peer = host.peers[name]
             named_at = last_named_at(peer.raft.memberships, peer.raft.commit_index, peer.raft.me)
-            return peer.meta.group, named_at or None
+            return peer.meta.group, named_at or None, peer.meta
         if name in host.stopped:
             stopped = host.stopped[name]
-            return stopped.meta.group, stopped.last_named_at or None
+            return stopped.meta.group, stopped.last_named_at or None, stopped.meta
         if name in host.failed:
             failed = host.failed[name]
             # What is corrupt may have forgotten more than it knows.
-            return failed.meta.group, None if failed.is_blank else failed.memberships.current_index
+            return failed.meta.group, None if failed.is_blank else failed.memberships.current_index, failed.meta
         return None
 
     def close(self, reason: str) -> None:

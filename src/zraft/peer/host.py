@@ -39,8 +39,12 @@ from zraft.peer.down import (
     status_of,
 )
 from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.liveness import Liveness
 from zraft.peer.peer import APPLY_ENTRIES, Peer
+from zraft.peer.shelf import Chosen, Shelf
+from zraft.peer.space import Space
+from zraft.peer.vault import Vault, VaultDone
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
 from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
@@ -58,6 +62,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     raft: RaftSettings = RaftSettings()
     store: StoreSettings = StoreSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
@@ -69,11 +74,20 @@ class Host:
     """The replicas of one node. Not started twice, not used from two threads."""
 
     def __init__(
-        self, node: str, disk: Disk, backends: Backends, settings: HostSettings, *, seed: int, now: Millis
+        self,
+        node: str,
+        disk: Disk,
+        backends: Backends,
+        settings: HostSettings,
+        *,
+        seed: int,
+        now: Millis,
+        vault: Vault | None = None,
     ) -> None:
-        """Open the data on `disk` and start every replica found in it.
+        """Open the data on `disk` and start every replica found in it, from its snapshot in `vault`.
 
-        `seed`: 64 unpredictable bits; they become incarnations. Raises StorageError where the node cannot start at all.
+        `seed`: 64 unpredictable bits; they become incarnations. `vault` None: no snapshots are taken. Raises
+        StorageError where the node cannot start at all.
         """
         self.node = node
         self.backends = backends
@@ -89,6 +103,8 @@ class Host:
         self._disk = disk
         opened = Store.open(disk, settings.store)
         self.store = opened.store
+        self.shelf = Shelf(vault, self.outbox)
+        self.space = Space(self)
         self.admin = Admin(self)
         self._active: dict[str, Peer] = {}
         """Replicas that something happened to in this turn."""
@@ -104,6 +120,7 @@ class Host:
         self._to_self: list[tuple[GroupId, Message]] = []
         self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
+        self.shelf.forget_strangers([replica.meta for replica in opened.replicas])
         for replica in opened.replicas:
             self._start(replica, now)
 
@@ -112,7 +129,7 @@ class Host:
         try:
             if replica.fault is not None:
                 raise ReplicaFault(str(replica.fault))
-            self.run(meta, recovered, self.make_machine(meta), now)
+            self.run(meta, recovered, self.shelf.choose(meta, recovered, self.make_machine), now)
             self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)
@@ -134,18 +151,21 @@ class Host:
             text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             raise ReplicaFault(f"no machine of backend {meta.backend!r}: {text}") from error
 
-    def run(self, meta: ReplicaMeta, recovered: Recovered, machine: ReplicatedMachine, now: Millis) -> None:
-        """Run the replica. Raises ReplicaFault where its data breaks an invariant."""
+    def run(self, meta: ReplicaMeta, recovered: Recovered, chosen: Chosen, now: Millis) -> None:
+        """Run the replica from what was chosen for it. Raises ReplicaFault where its data breaks an invariant."""
         peer = Peer(
             meta,
             self.node,
             recovered,
-            machine,
+            chosen,
             self.store,
             self.outbox,
             self.settings.raft,
             seed=self.chance.bits(),
             now=now,
+            shelf=self.shelf,
+            make_machine=self.make_machine,
+            snapshots=self.settings.snapshots,
             max_result_bytes=self.settings.max_result_bytes,
         )
         self.peers[meta.name] = peer
@@ -171,6 +191,7 @@ class Host:
         peer = self.peers.pop(name, None)
         if peer is not None:
             peer.desk.close(f"peer {peer.id} {why}")
+            self.shelf.disown(peer.vault_done)
         self.failed.pop(name, None)
         self.stopped.pop(name, None)
         self._active.pop(name, None)
@@ -221,7 +242,8 @@ class Host:
             return False
         del self.stopped[name]
         try:
-            self.run(stopped.meta, stopped.recovered, self.make_machine(stopped.meta), now)
+            chosen = self.shelf.choose(stopped.meta, stopped.recovered, self.make_machine)
+            self.run(stopped.meta, stopped.recovered, chosen, now)
         except ReplicaFault as fault:
             self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships), fault)
             raise PeerUnavailable(self._why_not(name)) from fault
@@ -247,7 +269,7 @@ class Host:
             peer = self.running(request.peer)
             if peer is None:
                 self.no_such_peer(client, request.id, request.peer)
-            elif self.admin.admit_write(client, peer, request):
+            elif self.admin.admit_write(now, client, peer, request):
                 self._active[request.peer] = peer
         elif (self._is_stopped or self.fatal is not None) and not isinstance(request, ListPeers | Stat):
             self.admin.refuse(client, request.id, f"node {self.node} is stopping")
@@ -300,8 +322,15 @@ class Host:
                 case StoreFailed():
                     self._store_failed(done.error)
 
+    def vault_done(self, now: Millis, done: VaultDone) -> None:
+        """The vault has finished a job, or failed."""
+        meta = self.shelf.done(now, done)
+        if meta is not None and meta.name in self.peers:
+            self.touch(self.peers[meta.name])
+
     def _saved(self, now: Millis, done: SaveDone) -> None:
         if done.number in (BORN, GONE):
+            self.shelf.left(done.name)
             self.admin.settled(now, done.name, done.number)
             return
         peer = self.peers.get(done.name)
@@ -403,6 +432,7 @@ class Host:
         self._wake(now)
         self._deliver_to_self(now)
         self._liveness.begin_turn(now, list(self._active.values()), lambda name, event: self._rouse(now, name, event))
+        self.space.turn(now)
         active, self._active = self._active, {}
         has_more = False
         for name, peer in active.items():
@@ -438,8 +468,11 @@ class Host:
                 self._mark_due_ms = now + limits.JOURNAL_IDLE_MS
 
     def _next_deadline(self) -> Millis | None:
-        timer = self._timers[0][0] if self._timers else None
-        return min((at for at in (timer, self._mark_due_ms, self._liveness.due_ms) if at is not None), default=None)
+        due = self._timers[0][0] if self._timers else None
+        for other in (self._mark_due_ms, self.space.due_ms, self._liveness.due_ms):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def _wake(self, now: Millis) -> None:
         """Wake every replica whose deadline has come; ten thousand idle ones cost nothing here."""

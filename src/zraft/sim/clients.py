@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 
 from zraft.sim.chance import Chance
-from zraft.sim.history import Get, Input, Operation, Put, Remove
+from zraft.sim.history import Get, Input, Operation, Put, Remove, Swap
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Owner, Scheduler
+from zraft.sim.speech import Speech
 from zraft.sim.trace import Trace
-from zraft.types import NOT_FOUND, Millis, PeerId
+from zraft.types import Millis, PeerId
 from zraft.wire.failures import Failed, FailureCode
 from zraft.wire.frames import array_of
 from zraft.wire.requests import Query, Request, Result, Write, decode_replies, encode_item
@@ -41,6 +42,7 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: Millis
     think_ms: Millis
     """Mean pause between two operations."""
+    speech: Speech
     strays: int = 20
     """Percent of the operations that are sent to any peer rather than to the one that last knew of a leader."""
 
@@ -77,6 +79,8 @@ class SimClient:
         self._number = 0
         self._pending: _Pending | None = None
         self._think_ms = settings.think_ms
+        self._seen: dict[str, object] = {}
+        """The last value of each key that this client learnt of: what a swap expects."""
         self._is_stopped = False
         self.history: list[Operation] = []
         self.succeeded = 0
@@ -107,22 +111,21 @@ class SimClient:
             return
         self._number += 1
         chance, key = self._chance, self._chance.choice(self._settings.keys)
-        asked: Input
-        request: Request
         target = chance.choice(self._peers) if chance.below(100) < self._settings.strays else self._target
-        if chance.below(100) < self._settings.reads:
-            asked = Get()
-            request = Query(self._number, target.name, msgspec.Raw(encode_value(key)))
-        elif chance.below(10):
-            value = f"{self.name}.{self._number}"
-            asked = Put(value)
-            request = Write(self._number, target.name, msgspec.Raw(encode_value((key, value))))
-        else:
-            asked = Remove()
-            request = Write(self._number, target.name, msgspec.Raw(encode_value((key,))))
+        asked = self._next_input(key)
+        encoded = msgspec.Raw(encode_value(self._settings.speech.request(key, asked)))
+        request: Request = (Query if isinstance(asked, Get) else Write)(self._number, target.name, encoded)
         self._pending = _Pending(self._number, key, asked, self._moment())
         self._network.send(self.name, target.node, array_of([encode_item(request)]))
         self._scheduler.after(self._settings.timeout_ms, self._give_up, self._number, owner=self.owner)
+
+    def _next_input(self, key: str) -> Input:
+        chance, value = self._chance, f"{self.name}.{self._number}"
+        if chance.below(100) < self._settings.reads:
+            return Get()
+        if self._settings.speech.swaps and chance.below(100) < self._settings.speech.swaps:
+            return Swap(self._seen.get(key), value)
+        return Put(value) if chance.below(10) else Remove()
 
     def _give_up(self, number: int) -> None:
         pending = self._pending
@@ -139,11 +142,23 @@ class SimClient:
                 continue
             if isinstance(reply, Result):
                 self.succeeded += 1
-                value = decode_value(reply.value)
-                self._end(pending, self._moment(), None if value is NOT_FOUND else value, reply.index)
+                output = self._settings.speech.output(pending.input, decode_value(reply.value))
+                self._learn(pending.key, pending.input, output)
+                self._end(pending, self._moment(), output, reply.index)
             elif isinstance(reply, Failed):
                 self._failed(pending, reply)
             self._rest()
+
+    def _learn(self, key: str, asked: Input, output: object) -> None:
+        match asked:
+            case Get():
+                self._seen[key] = output
+            case Put(value):
+                self._seen[key] = value
+            case Remove():
+                self._seen[key] = None
+            case Swap(_, value) if output:
+                self._seen[key] = value
 
     def _failed(self, pending: _Pending, failed: Failed) -> None:
         self._end(pending, None, is_refused=failed.executed != MAYBE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zraft import limits
 from zraft.core.recovered import RaftSettings
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import HostSettings
 from zraft.sim.chance import MILLION, Chance
 from zraft.sim.checks.suite import Checks
@@ -14,6 +15,7 @@ from zraft.sim.node import SimNode, World
 from zraft.sim.operator import PEER, Operator
 from zraft.sim.profiles import Profile
 from zraft.sim.scheduler import Clock, Scheduler
+from zraft.sim.speech import SPEECHES
 from zraft.sim.trace import Trace
 from zraft.storage.store import StoreSettings
 from zraft.types import Millis, PeerId
@@ -28,13 +30,17 @@ class Cluster:
         self.scheduler = Scheduler(chance.split("scheduler"))
         self.trace = Trace(self.scheduler, keep=keep_trace)
         self._named = [PEER, *(f"{PEER}{number}" for number in range(1, profile.groups))]
-        checks = {name: Checks() for name in self._named}
+        checks = {name: Checks(profile.backend) for name in self._named}
         self.network = Network(self.scheduler, chance.split("network"), self._deliver)
         self.network.weather = Weather()
         self.election_ms: Millis = 100 * chance.between(1, 5)
-        settings = HostSettings(raft=self._raft_settings(chance), store=self._store_settings(chance))
+        settings = HostSettings(
+            raft=self._raft_settings(chance),
+            store=self._store_settings(chance),
+            snapshots=self._snapshot_settings(chance.split("snapshots")),
+        )
         image_rate = chance.choice([0, 2_000, 20_000])
-        world = World(self.scheduler, self.network, checks, self.trace, settings, image_rate)
+        world = World(self.scheduler, self.network, checks, self.trace, settings, image_rate, {})
         count = chance.choice(profile.nodes)
         self.names = [f"n{place}:1" for place in range(min(count, limits.SIMULATED_NODES))]
         self.nodes = {
@@ -76,6 +82,17 @@ class Cluster:
     def _store_settings(self, chance: Chance) -> StoreSettings:
         return StoreSettings(segment_bytes=chance.choice([limits.MIN_SEGMENT_BYTES, 4 * limits.MIN_SEGMENT_BYTES]))
 
+    def _snapshot_settings(self, chance: Chance) -> SnapshotSettings:
+        """Snapshots every few entries, or few hundred bytes; or so rarely that there are none."""
+        count = chance.choice(self._profile.max_log_count)
+        return SnapshotSettings(
+            max_log_count=count,
+            max_log_bytes=chance.choice([2_000, 64 * limits.MIB, 64 * limits.MIB]) if count < 1000 else limits.MIB,
+            trailing_log_count=chance.choice([0, count // 5, count // 2]),
+            retry_ms=chance.choice([10, 100, 1000]),
+            offer_ms=self.election_ms * chance.choice([5, 50, 500]),
+        )
+
     def _clock(self, chance: Chance, profile: Profile) -> Clock:
         low, high = profile.skew
         rate = chance.between(low, high) if chance.below(100) < profile.skewed else chance.between(990, 1010)
@@ -87,7 +104,14 @@ class Cluster:
             chance = chance.split(name)
         founders = self._founders(chance, profile)
         operator = Operator(
-            self.scheduler, self.network, chance.split("operator"), group, self.names, founders, peer=name
+            self.scheduler,
+            self.network,
+            chance.split("operator"),
+            group,
+            self.names,
+            founders,
+            peer=name,
+            backend=profile.backend,
         )
         return SimGroup(name, group, checks, operator, self._make_clients(chance, profile, number))
 
@@ -102,6 +126,7 @@ class Cluster:
             reads=chance.between(*profile.reads),
             timeout_ms=self.election_ms * chance.between(2, 8),
             think_ms=chance.choice(profile.think_ms) if not number else self.election_ms * chance.between(1, 20),
+            speech=SPEECHES[profile.backend],
         )
         peers = [PeerId(self._named[number], name) for name in self.names]
         suffix = f"/{number}" if number else ""

@@ -13,6 +13,7 @@ from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one
 from zraft.sim.node import SimNode
 from zraft.sim.operator import Operator
 from zraft.sim.profiles import TICKS_PER_TIMEOUT, Rates
+from zraft.sim.vault import VaultFaults
 
 CALM = Weather(delay_ms=1, jitter_ms=1)
 """The weather after the chaos."""
@@ -27,6 +28,7 @@ class Chaos:
         self._victim = cluster.nodes[chance.choice(cluster.names)]
         """The only node whose disk is lost or rots: everything committed stays on the others."""
         self._is_over = False
+        self._piece_bytes = chance.split("pieces").choice([16, 200, 5000])
 
     def begin(self) -> None:
         """Weather and disks change, and the ticks begin."""
@@ -45,6 +47,7 @@ class Chaos:
                 weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
                 cluster.network.set_weather(name, node_name, weather)
                 cluster.network.set_weather(node_name, name, weather)
+        slow = self._chance.split("apply")
         for node in cluster.nodes.values():
             node.disk.faults = DiskFaults(
                 sync_ms=1,
@@ -56,6 +59,16 @@ class Chaos:
                 read_error=rates.read_error,
                 quota=rates.quota,
                 sticky=self._chance.below(2) == 0,
+            )
+            node.apply_ms = rates.slow_apply if slow.below(2) else 0
+            node.vault.faults = VaultFaults(
+                step_ms=1 + rates.snapshot_ms,
+                write_error=rates.snapshot_error,
+                no_space=rates.snapshot_error // 2,
+                lost=rates.transfer_error,
+                garbled=rates.transfer_error // 8,
+                piece_bytes=self._piece_bytes,
+                patience_ms=10 * cluster.election_ms,
             )
         cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
 
@@ -202,5 +215,7 @@ def calm_down(cluster: Cluster) -> None:
     now_ms = cluster.scheduler.now_ms
     for node in cluster.nodes.values():
         node.disk.faults = DiskFaults()
+        node.vault.faults = VaultFaults()
+        node.apply_ms = 0
         node.owner.paused_until_ms = min(node.owner.paused_until_ms, now_ms)
         node.owner.clock.change_rate(now_ms, 1000)

@@ -48,12 +48,13 @@ class Operator:
         founders: int,
         *,
         peer: str = PEER,
+        backend: str = "dict",
     ) -> None:
         """`peer` is what the group's replica is called on every node."""
         self.owner = Owner("operator" if peer == PEER else f"operator of {peer}")
         self.peer = peer
         self._scheduler, self._network, self._chance, self._group = scheduler, network, chance, group
-        self._nodes, self._founders = list(nodes), founders
+        self._nodes, self._founders, self._backend = list(nodes), founders, backend
         self._number = 0
         self._wants: dict[int, tuple[str, str]] = {}
         """Unanswered requests: their kind, and the node that was asked."""
@@ -86,7 +87,7 @@ class Operator:
 
     def revive(self, node: str) -> None:
         """Ask for an empty replica on `node`: new, or in place of one that lost its data."""
-        self._ask(node, "start", StartPeer(self._next(), self.peer, self._group, "dict"))
+        self._ask(node, "start", StartPeer(self._next(), self.peer, self._group, self._backend))
 
     def replace(self, node: str) -> None:
         """The replica on `node` has lost its data: ask for an empty one until it is there."""

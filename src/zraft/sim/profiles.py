@@ -1,7 +1,8 @@
 """How much of what goes wrong: profiles, and the rates that each seed draws from one.
 
 `quiet` has several groups that are idle most of the time. `stale` asks whether somebody who was away, or is behind,
-still speaks as if nothing had happened.
+still speaks as if nothing had happened; `returns`, what becomes of an old leader whose last entries a group has
+replaced, and whose log a snapshot covers, when it comes back.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
@@ -28,6 +29,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Ranges from which a seed draws, lowest and highest; (0, 0) is never. What is in `always` every seed takes."""
 
     name: str
+    backend: str = "dict"
+    """One of `speech.SPEECHES`."""
     nodes: tuple[int, ...] = (1, 2, 3, 3, 3, 4, 5, 5)
     chaos_timeouts: int = 40
     """How many election timeouts the chaos lasts."""
@@ -79,6 +82,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of one replica, while its node goes on."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
+    max_log_count: tuple[int, ...] = (100_000, 60, 20)
+    """Entries after which a snapshot is taken; the first one is never reached."""
+    snapshot_ms: Range = (1, 200)
+    """Mean time of a step of writing or fetching a snapshot."""
+    snapshot_error: Range = (1_000, 100_000)
+    """Of a step that writes one: no space, or an error."""
+    transfer_error: Range = (1_000, 100_000)
+    """Of a piece of one that is fetched: the connection breaks, or a bit flips."""
+    slow_apply: Range = (5, 200)
+    """Milliseconds that a node takes for an entry, where there are more to apply: what is committed piles up."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
     never: frozenset[str] = frozenset()
 
@@ -153,6 +166,38 @@ PROFILES: Final = {
             wipe=(1_000, 10_000),
             rot=(5_000, 50_000),
         ),
+        Profile(name="table", backend="table", clients=(2, 5), keys=(1, 3), reads=(30, 60)),
+        Profile(
+            name="snapshots",
+            always=frozenset({"heal", "restart", "sync_ms", "crash", "partition", "snapshot_ms"}),
+            never=frozenset({"write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            chaos_timeouts=60,
+            clients=(2, 8),
+            keys=(2, 5),
+            think_ms=(2, 20, 100),
+            reads=(5, 30),
+            crash=(2_000, 40_000),
+            restart=(50_000, 400_000),
+            partition=(10_000, 60_000),
+            heal=(20_000, 100_000),
+            churn=(2_000, 20_000),
+            max_log_count=(4, 10, 20, 60),
+        ),
+        Profile(
+            name="returns",
+            always=frozenset({"heal", "restart", "sync_ms", "partition"}),
+            never=frozenset("crash blackout churn pause stall clog write_error sync_error snapshot_error".split()),
+            nodes=(3,),
+            chaos_timeouts=20,
+            clients=(4, 8),
+            keys=(3, 5),
+            think_ms=(5, 20),
+            partition=(40_000, 100_000),
+            heal=(100_000, 300_000),
+            snapshot_ms=(1, 20),
+            max_log_count=(3,),
+        ),
         Profile(
             name="quiet",
             always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "stop", "cut_off"}),
@@ -220,6 +265,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     transfer: int
     wipe: int
     rot: int
+    snapshot_ms: int
+    snapshot_error: int
+    transfer_error: int
+    slow_apply: int
     stop: int
     cut_off: int
 

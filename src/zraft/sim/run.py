@@ -111,7 +111,8 @@ class _Run:
         heal_all(cluster)
         for client in cluster.clients.values():
             client.finish()
-        verdicts = [judge(group.history(), group.checks.ledger.committed) for group in cluster.groups]
+        backend = self._profile.backend
+        verdicts = [judge(group.history(), group.checks.ledger.committed, backend) for group in cluster.groups]
         return "; ".join(verdict for verdict in verdicts if verdict)
 
     def counters(self) -> Counters:
@@ -129,6 +130,11 @@ class _Run:
             ("torn sector", sum(node.disk.tally.torn_sectors for node in nodes)),
             ("refused start", sum(node.tally.refused_starts for node in nodes)),
             ("store failure", sum(node.tally.store_failures for node in nodes)),
+            ("snapshot", sum(node.vault.tally.written for node in nodes)),
+            ("snapshot fetched", sum(node.vault.tally.fetched for node in nodes)),
+            ("snapshot installed", sum(node.vault.tally.installed for node in nodes)),
+            ("snapshot failed", sum(node.vault.tally.failed for node in nodes)),
+            ("transfer resumed", sum(node.vault.tally.resumed for node in nodes)),
         ):
             if count:
                 faults[kind] = count

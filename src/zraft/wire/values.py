@@ -3,7 +3,8 @@
 A value is None, bool, int of 64 bits, float, str, bytes, an aware datetime, `NOT_FOUND`, a list or tuple of values, or
 a dict from values to values; nested at most 64 deep. Tuples come back as lists, as keys they stay tuples; a datetime
 comes back in UTC. A float that is not a number is no key: it would be equal to nothing, and every replica would keep
-another copy. An instance of a `msgspec.Struct` travels as what msgspec makes of it.
+another copy. An instance of a `msgspec.Struct` travels as what msgspec makes of it; one of a `Statement` as an array of
+its fields, which are values.
 
 Relies on msgspec for speed and memory safety: a declared length allocates nothing before its bytes are there.
 Deep nesting is found by a walk of at most 64 levels and never exhausts the interpreter's stack.
@@ -11,7 +12,7 @@ Deep nesting is found by a walk of at most 64 levels and never exhausts the inte
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -29,6 +30,13 @@ EXT_NOT_FOUND: Final = 1
 _LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes, bytearray, memoryview, NotFound})
 _CONTAINERS: Final = (list, tuple, dict)
 _TOO_DEEP: Final = f"nested deeper than {MAX_NESTING}"
+
+
+class Statement(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What typed commands and queries of a backend may be made from: an array of fields, after the tag if it has one.
+
+    Unlike any other Struct its fields are checked as values are before they travel; a timedelta may be among them.
+    """
 
 
 def _encode_other(value: object) -> object:
@@ -103,6 +111,9 @@ def _check_outgoing(value: Value, room: int) -> bool:
             if type(part) not in _LEAVES:
                 typed |= _check_outgoing(part, room - 1)
         return typed
+    if isinstance(value, Statement):
+        fields = [getattr(value, name) for name in value.__struct_fields__]
+        return _check_outgoing([field for field in fields if type(field) is not timedelta], room)
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise UsageError("not a value: a datetime needs a time zone")

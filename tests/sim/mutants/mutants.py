@@ -8,6 +8,7 @@ from tests.sim.mutants.mutation import Change, Mutant, hunt
 
 _PEER = "zraft.peer.peer:Peer"
 _CORE = "zraft.core"
+_TAKING = "zraft.peer.snapshotting:Snapshotting"
 
 MUTANTS = (
     Mutant(
@@ -107,7 +108,8 @@ MUTANTS = (
             Change(
                 f"{_CORE}.replication:meet_below",
                 "upper = min(message.hint_index, message.index - 1)",
-                "upper = max(min(message.hint_index, message.index - 1) - 3, replica.log.base_index)",
+                "upper = min(message.hint_index, message.index - 1)\n"
+                "    upper = max(upper - 3, replica.log.base_index) if upper > replica.log.base_index else upper",
             ),
         ),
         "stale",
@@ -128,6 +130,75 @@ MUTANTS = (
         "membership",
         median=26,
         near=78,
+    ),
+    Mutant(
+        "BM-013",
+        "who starts from a snapshot is in its term again",
+        (
+            Change(
+                f"{_CORE}.replica:Replica.__init__",
+                "self.current_term: Term = recovered.hard_state.term",
+                "self.current_term: Term = recovered.mark.term or recovered.hard_state.term",
+            ),
+        ),
+        "snapshots",
+    ),
+    Mutant(
+        "BM-035",
+        "a configuration that a snapshot discarded stays in force",
+        (Change(f"{_CORE}.snapshots:_install", "replica.memberships.reset(mark)", "pass"),),
+        "snapshots",
+    ),
+    Mutant(
+        "BM-050",
+        "a snapshot does not discard the log that it replaces",
+        (Change(f"{_CORE}.snapshots:_install", "replica.log.reset(mark.index, mark.term)", "pass"),),
+        "snapshots",
+    ),
+    Mutant(
+        "BM-051",
+        "a snapshot moves the index of the state, and not the state",
+        (Change(f"{_PEER}.restored", "self.machine = machine", "self.machine.last_applied = mark.index"),),
+        "snapshots",
+    ),
+    Mutant(
+        "BM-053",
+        "the log is cut before the snapshot that covers it is published",
+        (
+            Change(
+                f"{_TAKING}._take",
+                "self._submit(",
+                "self._growth.published(index, 0, 0)\n"
+                "    peer.step(now, SnapshotTaken(mark, self._growth.keep_from()))\n"
+                "    self._submit(",
+            ),
+        ),
+        "snapshots",
+    ),
+    Mutant(
+        "BM-056",
+        "a snapshot is acknowledged before the journal has it",
+        (
+            Change(
+                f"{_CORE}.snapshots:on_restored",
+                "replica.send_after_save(SnapshotReply",
+                "replica.send_now(SnapshotReply",
+            ),
+        ),
+        "snapshots",
+    ),
+    Mutant(
+        "BM-057",
+        "the first entries after a snapshot are acknowledged before they, and it, are durable",
+        (
+            Change(
+                f"{_CORE}.following:on_append_entries",
+                "replica.send_after_save(AppendReply",
+                "(replica.send_now if message.prev_index == log.base_index > 0 else replica.send_after_save)"
+                "(AppendReply",
+            ),
+        ),
+        "snapshots",
     ),
     Mutant(
         "BM-063",
@@ -161,6 +232,18 @@ MUTANTS = (
         "stale",
         median=20,
         near=19,
+    ),
+    Mutant(
+        "BM-078",
+        "a snapshot that is being written sees later writes than its index",
+        (
+            Change(
+                "zraft.machine.dict_backend:DictBackend.snapshot",
+                "data, owner = self._data.copy(), self._owner.copy()",
+                "data, owner = self._data, self._owner",
+            ),
+        ),
+        "snapshots",
     ),
     Mutant(
         "BM-090",

@@ -202,6 +202,37 @@ def test_a_peer_that_goes_meanwhile_is_not_in_the_way(world: World) -> None:
     assert world.run(lambda client: client.create(GROUP)) == GROUP
 
 
+def test_a_group_whose_founder_was_left_alone_is_completed(world: World) -> None:
+    """The caller was killed between founding and joining: the same call again does what was left to do."""
+    node_of(world, A).hold("a", "leader", 3)
+    for peer in (B, C):
+        node_of(world, peer).hold(peer.name, "blank", 4)
+    assert world.run(lambda client: client.create(GROUP)) == GROUP
+    assert (world.requests(StartPeer), world.requests(Bootstrap)) == ([], [])
+    (change,) = world.requests(ChangeMembership)
+    assert list(change.new_members) == [Member(A, 3), Member(B, 4), Member(C, 4)]
+    assert change.old_peers == [A]
+
+
+@pytest.mark.parametrize("other", ["follower", "blank", None])
+def test_a_group_that_somebody_completes_is_not_taken_over(world: World, other: str | None) -> None:
+    """It is looked at twice; and a founder whose others are of another group, or not there, is simply in the way."""
+    node_of(world, A).hold("a", "leader", 3)
+    for peer in (B, C) if other else ():
+        node_of(world, peer).hold(peer.name, "blank", 4, GroupId(b"quite another...") if other == "blank" else OLD)
+
+    async def story(client: Client) -> None:
+        if other == "follower":
+            for peer in (B, C):
+                asyncio.get_running_loop().call_later(0.1, node_of(world, peer).hold, peer.name, "follower")
+        await client.create(GROUP)
+
+    with pytest.raises(CreateError) as caught:
+        world.run(story)
+    assert caught.value.errors == dict.fromkeys(GROUP if other == "follower" else [A], "already_present")
+    assert world.requests(ChangeMembership) == []
+
+
 def test_a_configuration_that_was_not_applied_is_a_membership_error(world: World) -> None:
     """Blank peers are removed where the change certainly was not made, and stay where it may have been."""
     node_of(world, A).refusals[ChangeMembership] = PeersChanged("somebody was faster")

@@ -9,6 +9,7 @@ import pytest
 from zraft.errors import UsageError
 from zraft.machine.dict_backend import DictBackend
 from zraft.machine.registry import Backends
+from zraft.machine.table_backend import TableBackend
 from zraft.types import PeerId
 
 PEER = PeerId("a", "127.0.0.1:7101")
@@ -20,10 +21,11 @@ class Counter(DictBackend):
     version = 3
 
 
-def test_dict_is_always_known() -> None:
+def test_dict_and_table_are_always_known() -> None:
     """Each peer gets a machine of its own."""
     backends = Backends()
     assert "dict" in backends
+    assert isinstance(backends.make("table", PEER), TableBackend)
     assert isinstance(backends.make("dict", PEER), DictBackend)
     assert backends.make("dict", PEER) is not backends.make("dict", PEER)
 
@@ -31,7 +33,7 @@ def test_dict_is_always_known() -> None:
 def test_given_backends_are_known_beside_it() -> None:
     """Under the name they were given."""
     backends = Backends({"counter": Counter})
-    assert backends.names() == ["counter", "dict"]
+    assert backends.names() == ["counter", "dict", "table"]
     assert type(backends.make("counter", PEER)) is Counter
     assert (backends.version("counter"), backends.version("dict")) == (3, 1)
 

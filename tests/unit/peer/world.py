@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tests.unit.peer.vaults import FakeVault
 from tests.unit.storage.fake_disk import FakeDisk
 from zraft.core.messages import Message
 from zraft.core.recovered import RaftSettings
@@ -20,6 +21,7 @@ from zraft.errors import CreateError, RequestError
 from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.peer.duties import Duties, Note
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import Peer
 from zraft.storage.store import StoreSettings
@@ -43,9 +45,18 @@ def raft_settings(**changes: Any) -> RaftSettings:
 
 def host_settings(**changes: Any) -> HostSettings:
     """Settings of a host; arguments of the protocol's go there."""
-    own = {name: changes.pop(name) for name in ("max_command_bytes", "max_result_bytes") if name in changes}
+    names = ("max_command_bytes", "max_result_bytes", "snapshots")
+    own = {name: changes.pop(name) for name in names if name in changes}
     store = StoreSettings(segment_bytes=changes.pop("segment_bytes", 1 << 16))
     return HostSettings(raft=raft_settings(**changes), store=store, **own)
+
+
+def snapshots_every(count: int, *, trailing: int = 0, **changes: Any) -> HostSettings:
+    """Settings of a host whose replicas take a snapshot every `count` entries."""
+    names = SnapshotSettings.__struct_fields__
+    own = {name: changes.pop(name) for name in names if name in changes}
+    settings = SnapshotSettings(max_log_count=count, trailing_log_count=trailing, **own)
+    return host_settings(snapshots=settings, **changes)
 
 
 class Asker:
@@ -95,9 +106,12 @@ class Node:
     def __init__(self, name: str, world: World) -> None:
         self.name, self.world = name, world
         self.disk = FakeDisk()
+        self.vault = FakeVault(name, world.vaults)
         self.host: Host | None = None
         self.is_stalled = False
         """Disk jobs are not performed."""
+        self.is_vault_stalled = False
+        """Nor are jobs of the vault."""
         self.lives = 0
         self.notes: list[Note] = []
         self.duties = Duties()
@@ -109,6 +123,10 @@ class Node:
         assert self.host is not None, f"{self.name} is down"
         return self.host
 
+    @property
+    def has_jobs(self) -> bool:
+        return bool((self.disk.jobs and not self.is_stalled) or (self.vault.jobs and not self.is_vault_stalled))
+
     def peer(self, name: str = "p") -> Peer:
         return self.it.peers[name]
 
@@ -117,19 +135,30 @@ class Node:
         self.lives += 1
         world = self.world
         seed = 1000 * self.lives + sum(self.name.encode())
-        self.host = Host(self.name, self.disk, world.backends, world.settings, seed=seed, now=world.now)
+        self.host = Host(
+            self.name, self.disk, world.backends, world.settings, seed=seed, now=world.now, vault=self.vault
+        )
 
     def crash(self, mode: str = "lose") -> None:
         """The process and what was not synced are gone ("lose"), or only the process ("killed")."""
         self.disk = self.disk.after_crash(mode)
+        self.vault = self.vault.after_crash()
         self.host = None
-        self.is_stalled = False
+        self.is_stalled = self.is_vault_stalled = False
 
     def sync(self, jobs: int = 1 << 30) -> int:
         """Performs so many disk jobs; how many there were."""
         done = 0
         while self.host is not None and self.disk.jobs and done < jobs:
             self.host.completed(self.world.now, self.disk.run())
+            done += 1
+        return done
+
+    def sync_vault(self, jobs: int = 1 << 30) -> int:
+        """Performs so many jobs of the vault; how many there were."""
+        done = 0
+        while self.host is not None and self.vault.jobs and done < jobs:
+            self.host.vault_done(self.world.now, self.vault.run())
             done += 1
         return done
 
@@ -173,6 +202,7 @@ class World:
         self.cut_beats: set[tuple[str, str]] = set()
         """Sender and receiver of beats that get lost."""
         self.asker = Asker()
+        self.vaults: dict[str, FakeVault] = {}
         self.nodes = {name: Node(name, self) for name in names}
         for node in self.nodes.values():
             node.start()
@@ -210,8 +240,10 @@ class World:
                     continue
                 if not node.is_stalled:
                     busy += node.sync()
+                if not node.is_vault_stalled:
+                    busy += node.sync_vault()
                 busy += node.turn().has_more
-            if not busy and not self.wire and not any(n.disk.jobs and not n.is_stalled for n in self.up()):
+            if not busy and not self.wire and not any(node.has_jobs for node in self.up()):
                 return
         raise AssertionError("busy for ever")
 

@@ -10,6 +10,7 @@ from zraft.sim.checks.ghost import Trail, Violation, mark_after
 from zraft.sim.checks.witness import Command
 from zraft.sim.history import Get, Input, Operation, Put, Remove
 from zraft.sim.judging import commands, judge, resolved
+from zraft.sim.speech import SPEECHES
 from zraft.wire.values import encode_value
 
 
@@ -35,7 +36,11 @@ LOG = committed([("k", "a"), ("k",)], [("k", "b")])
 
 def test_commands_are_read_from_the_committed_log() -> None:
     """With the index of each, whatever batch it is in."""
-    assert commands(LOG) == [Command(2, "k", Put("a")), Command(3, "k", Remove()), Command(4, "k", Put("b"))]
+    assert commands(LOG, SPEECHES["dict"]) == [
+        Command(2, "k", Put("a")),
+        Command(3, "k", Remove()),
+        Command(4, "k", Put("b")),
+    ]
 
 
 def test_a_good_history_passes_and_a_bad_one_is_a_violation() -> None:
@@ -51,5 +56,5 @@ def test_unanswered_operations_that_the_log_rules_out_are_left_out() -> None:
     acknowledged = op(2, 3, Remove(), "ok", 3)
     ruled_out = [op(4, None, Put("never")), op(4, None, Remove()), op(4, None, Get())]
     possible = [op(4, None, Put("b")), op(4, None, Put("a"))]
-    assert resolved([acknowledged, *ruled_out, *possible], commands(LOG)) == [acknowledged, *possible]
-    assert resolved([ruled_out[1]], commands(LOG)) == [ruled_out[1]]
+    assert resolved([acknowledged, *ruled_out, *possible], commands(LOG, SPEECHES["dict"])) == [acknowledged, *possible]
+    assert resolved([ruled_out[1]], commands(LOG, SPEECHES["dict"])) == [ruled_out[1]]

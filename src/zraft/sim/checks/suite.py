@@ -32,20 +32,21 @@ from zraft.types import Index, Member
 class Checks:
     """Told of every start, step, sent message and end of a life. Raises `Violation`."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "dict") -> None:
         self.ledger = Ledger()
         self._votes = Votes()
         self._reads = ReadIndexes()
-        self._states = States()
+        self._states = States(backend)
         self._orders: dict[Member, EffectsOrder] = {}
         self.steps = 0
 
     def started(self, replica: Replica) -> None:
-        """A life begins with what recovery found, and has taken no step yet."""
+        """A life begins with what recovery found, and has taken no step yet but to follow a newer snapshot."""
         node = self.ledger.node(replica.me)
         found = durability.found_by(replica)
         trail = durability.check_recovered(self.ledger, node, found)
         node.start_life()
+        node.issued = replica.saves.issued
         node.log = trail
         node.disk.become(trail, trail.end.last)
         node.disk_state = found.hard_state
