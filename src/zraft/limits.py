@@ -124,6 +124,12 @@ REDIAL_MAX_MS: Final = 2000
 PEERS_PER_GROUP: Final = 31
 """Members of one configuration: a majority of more is slower and no safer."""
 
+QUIET_BEATS: Final = 20
+"""Heartbeats in which nothing happened, after which a group goes quiet: what is used now and then stays awake."""
+
+QUIET_CLAIMS: Final = 1 << 16
+"""Quiet followers that one node heartbeat names, where two nodes disagree: half a megabyte. Others have to wait."""
+
 SIMULATED_NODES: Final = 9
 """Nodes of one simulated cluster."""
 

@@ -138,6 +138,7 @@ class Config:
             heartbeat_ms=round(self.heartbeat_interval * 1000),
             request_timeout_ms=round(self.request_timeout * 1000),
             catch_up_ms=10 * self.election_timeout_ms,
+            quiet_beats=limits.QUIET_BEATS,
             counts_unsaved=self.log_sync_mode == "leader_dirty",
             uncommitted_bytes=max(limits.UNCOMMITTED_BYTES, 2 * self.max_command_size),
         )

@@ -14,6 +14,7 @@ Where to look, by section of the thesis (Ongaro, "Consensus: Bridging Theory and
     reads         §6.4 ReadIndex, for leaders and followers
     departure     §4.2.2, §4.2.3 how removed servers hear of it
     transfer      §3.10 leadership transfer
+    quiet         idle groups do without heartbeats (not in the thesis)
     snapshots     §5.1 the seams of a compacted log
     bootstrap     §4.4 the birth of a group
 
@@ -47,6 +48,7 @@ Deviations from the thesis, each also in docs/thesis-map.md:
 *   §5.1: the state of a snapshot travels beside the protocol; InstallSnapshot only offers it, and one is fetched at a
     time.
 *   §6.2: a leader that was held up itself gives everybody an election timeout to answer before it steps down.
+*   §3.4, §6.2: an idle group goes quiet: node heartbeats stand for those of the group (docs/decisions/0007).
 *   §6.4.1: leases are not offered.
 *   §10.2.1: with the setting `counts_unsaved` a leader counts itself for entries that its disk does not have yet.
 """

@@ -230,8 +230,11 @@ def best_successor(replica: Replica, role: Leader) -> Member | None:
 
 
 def is_led(replica: Replica) -> bool:
-    """This replica leads, or heard from a leader within the least election timeout (§4.2.3)."""
-    if type(replica.role) is Leader:
+    """This replica leads, or heard from a leader within the least election timeout (§4.2.3).
+
+    A quiet follower hears of its leader through the leader's node.
+    """
+    if type(replica.role) is Leader or replica.role.is_quiet:
         return True
     seen = replica.leader_seen_ms
     return seen is not None and replica.now - seen < replica.settings.election_timeout_ms

@@ -176,6 +176,30 @@ class NotMember(msgspec.Struct, frozen=True, array_like=True, tag=14):
     index_term: Term
 
 
+class Quiesce(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """A heartbeat that asks to do without the next ones: the whole log, up to `index` of this term, is committed.
+
+    `round` is one of the leader's heartbeat rounds; `time` is replicated time.
+    """
+
+    sender: Member
+    to: Member
+    term: Term
+    round: int
+    index: Index
+    time: Millis
+
+
+class QuiesceReply(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Echoes `round`. Agreed: the sender has the same log and waits for no election any more."""
+
+    sender: Member
+    to: Member
+    term: Term
+    round: int
+    agreed: bool
+
+
 Message: TypeAlias = (
     PreVote
     | PreVoteReply
@@ -191,4 +215,6 @@ Message: TypeAlias = (
     | ReadIndexRequest
     | ReadIndexReply
     | NotMember
+    | Quiesce
+    | QuiesceReply
 )

@@ -18,6 +18,7 @@ from zraft.core.messages import (
     NotMember,
     PreVote,
     PreVoteReply,
+    Quiesce,
     ReadIndexReply,
     ReadIndexRequest,
     RequestVote,
@@ -65,7 +66,7 @@ def _answer_older(replica: Replica, message: Message) -> None:
                 replica.send_now(RequestVoteReply(me, to, term, False))
         case AppendEntries() | InstallSnapshot():
             replica.send_now(AppendReply(me, to, term, False, 0))
-        case Heartbeat():
+        case Heartbeat() | Quiesce():
             replica.send_now(HeartbeatReply(me, to, term, 0))
         case ReadIndexRequest():
             replica.send_now(ReadIndexReply(me, to, term, message.read, 0))

@@ -66,6 +66,10 @@ def _details(message: m.Message) -> str:
             return ""
         case m.ReadIndexRequest():
             return "asks for a read index"
+        case m.Quiesce():
+            return f"round {message.round} index {message.index}"
+        case m.QuiesceReply():
+            return f"round {message.round} {'agreed' if message.agreed else 'refused'}"
         case m.ReadIndexReply():
             return f"read index {message.index}" if message.index else "refused"
         case m.NotMember():

@@ -15,7 +15,7 @@ from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
 from zraft.peer.duties import Client, Duties, Note
 from zraft.transport.link import Link
-from zraft.wire.peering import encode_message
+from zraft.wire.peering import NO_GROUP, encode_message
 from zraft.wire.requests import Reply, encode_item
 
 LOG: Final = logging.getLogger("zraft")
@@ -42,6 +42,11 @@ class Outlet:
         """
         if duties.messages:
             self._send_messages(duties)
+        for beat in duties.node_beats:
+            link = self._neighbours.dial(beat.to, now_ms()).link
+            if link is not None:
+                link.queue(encode_message(NO_GROUP, beat), urgent=True)
+                self._touched[link] = None
         for client, reply in duties.replies:
             self.reply(client, reply)
         has_sent = bool(self._touched)

@@ -21,11 +21,11 @@ import msgspec
 
 from zraft import limits
 from zraft.core.chance import Chance
-from zraft.core.events import NodeBack, NodeLost, Received, TransferLeadership
+from zraft.core.events import Event, NodeBack, NodeLost, Received, TransferLeadership
 from zraft.core.memberships import MembershipHistory
 from zraft.core.messages import Message
 from zraft.core.recovered import RaftSettings, Recovered
-from zraft.core.roles import Leader
+from zraft.core.roles import NEVER, Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
 from zraft.peer.admin import BORN, Admin
@@ -41,6 +41,7 @@ from zraft.peer.down import (
 )
 from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
 from zraft.peer.growth import SnapshotSettings
+from zraft.peer.liveness import Liveness
 from zraft.peer.peer import APPLY_ENTRIES, Peer
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.space import Space
@@ -51,6 +52,7 @@ from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, Replic
 from zraft.storage.store import Store, StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
+from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
@@ -119,6 +121,7 @@ class Host:
         """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
         self._is_stopped = self._has_marked = False
         self._to_self: list[tuple[GroupId, Message]] = []
+        self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
         self.shelf.forget_strangers([replica.meta for replica in opened.replicas])
         for replica in opened.replicas:
@@ -200,6 +203,7 @@ class Host:
         self.aside.pop(name, None)
         self._active.pop(name, None)
         self._with_local.pop(name, None)
+        self._liveness.forget(name)
         self._armed.pop(name, None)  # a replica born under this name later has its own deadlines
         self.outbox.duties.altered[name] = None
 
@@ -254,8 +258,11 @@ class Host:
 
     # -- what happens
 
-    def receive(self, now: Millis, group: GroupId, message: Message) -> None:
+    def receive(self, now: Millis, group: GroupId, message: Item) -> None:
         """A message from another node. One for a replica that is not here is dropped (BM-114)."""
+        if isinstance(message, NodeBeat):
+            self._liveness.received(message)
+            return
         name = message.to.peer.name
         peer = self.peers.get(name)
         if peer is None or peer.meta.group != group:
@@ -433,6 +440,7 @@ class Host:
         """End the turn: see to everything that waits for it, hand jobs to the disk, and say what is to be done."""
         self._wake(now)
         self._deliver_to_self(now)
+        self._liveness.begin_turn(now, list(self._active.values()), lambda name, event: self._rouse(now, name, event))
         self.space.turn(now)
         active, self._active = self._active, {}
         has_more = False
@@ -448,10 +456,12 @@ class Host:
                 self._active[name] = peer
                 has_more = True
             self._arm(name, peer.due_ms)
+            self._liveness.look_at(now, peer)
         self._mark(now)
         while (job := self.store.next_job()) is not None:
             self._disk.submit(job)
         duties = self.outbox.take()
+        duties.node_beats = self._liveness.end_turn(now)
         self._keep_own(duties)
         duties.has_more = has_more or bool(self._to_self)
         duties.wake_at_ms = self._next_deadline()
@@ -471,7 +481,7 @@ class Host:
 
     def _next_deadline(self) -> Millis | None:
         due = self._timers[0][0] if self._timers else None
-        for other in (self._mark_due_ms, self.space.due_ms):
+        for other in (self._mark_due_ms, self.space.due_ms, self._liveness.due_ms):
             if other is not None and (due is None or other < due):
                 due = other
         return due
@@ -490,9 +500,16 @@ class Host:
             else:
                 self._arm(name, peer.due_ms)
 
+    def _rouse(self, now: Millis, name: str, event: Event) -> None:
+        """Something is known of a node that the replica trusts."""
+        peer = self.running(name)
+        if peer is not None:
+            self._active[name] = peer
+            peer.step(now, event)
+
     def _arm(self, name: str, at: Millis) -> None:
         armed = self._armed.get(name)
-        if armed is None or at < armed:
+        if at < NEVER and (armed is None or at < armed):
             self._armed[name] = at
             heappush(self._timers, (at, name))
 

@@ -11,6 +11,7 @@ from zraft.sim.cluster import Cluster
 from zraft.sim.disk import DiskFaults
 from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
 from zraft.sim.node import SimNode
+from zraft.sim.operator import Operator
 from zraft.sim.profiles import TICKS_PER_TIMEOUT, Rates
 from zraft.sim.vault import VaultFaults
 
@@ -40,7 +41,7 @@ class Chaos:
             replay=rates.replay,
             replay_ms=10 * cluster.election_ms,
         )
-        for name in (*cluster.clients, "operator"):
+        for name in (*cluster.clients, *cluster.operators):
             loss = rates.loss if name in cluster.clients else 0
             for node_name in cluster.nodes:
                 weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
@@ -104,11 +105,14 @@ class Chaos:
             node.disk.faults.stalled_until_ms = cluster.scheduler.now_ms + stall_ms
         if chance.happens(rates.churn):
             self._count("change")
-            cluster.operator.change()
+            self._some_operator().change()
         if chance.happens(rates.transfer):
             self._count("transfer")
-            cluster.operator.transfer()
-
+            self._some_operator().transfer()
+        if rates.stop:
+            self._stop_or_start(node)
+        if chance.happens(rates.cut_off):
+            self._cut_off()
         if rates.wipe or rates.rot:
             self._spoil()
 
@@ -122,7 +126,27 @@ class Chaos:
             self._count("rot")
             victim.rot()
         if chance.happens(rates.restart):
-            self._cluster.operator.readmit()
+            for operator in self._cluster.operators.values():
+                operator.readmit()
+
+    def _cut_off(self) -> None:
+        leader = self._cluster.leader(self._chance.choice(self._cluster.groups))
+        if leader is not None:
+            self._count("cut off")
+            for link in isolate(self._cluster.names, leader.name):
+                self._cluster.cut(*link)
+
+    def _stop_or_start(self, node: SimNode) -> None:
+        if self._chance.happens(self._rates.stop):
+            self._count("stopped replica")
+            node.stop_replica(self._chance.choice(self._cluster.groups).name)
+        for each in self._cluster.nodes.values():
+            if self._chance.happens(self._rates.restart):
+                each.start_replicas()
+
+    def _some_operator(self) -> Operator:
+        operators = list(self._cluster.operators.values())
+        return self._chance.choice(operators) if len(operators) > 1 else operators[0]
 
     def _count(self, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1

@@ -30,9 +30,9 @@ from zraft.sim.scheduler import Clock, Owner, Scheduler
 from zraft.sim.trace import Trace
 from zraft.sim.vault import SimVault
 from zraft.storage.disk import Completion
-from zraft.types import GroupId, Member, Millis
+from zraft.types import Member, Millis
 from zraft.wire.frames import array_of
-from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
 
 _ROTTABLE_BYTES = 2048
@@ -50,10 +50,10 @@ class World(msgspec.Struct, frozen=True):
 
     scheduler: Scheduler
     network: Network
-    checks: Checks
+    checks: dict[str, Checks]
+    """Of each group, by the name of its replicas."""
     trace: Trace
     settings: HostSettings
-    group: GroupId
     image_rate: int
     """Per million turns: how often the disk's durable image is opened and checked."""
     vaults: dict[str, SimVault]
@@ -145,9 +145,29 @@ class SimNode:
         self.disk.crash(power_loss=power_loss)
         self.vault.crash(power_loss=power_loss)
         for member in self._watched.values():
-            world.checks.stopped(member)
+            world.checks[member.peer.name].stopped(member)
         self._watched.clear()
         self.on_change(self)
+
+    def stop_replica(self, name: str) -> None:
+        """One replica is told to stop, while its node goes on."""
+        if self.host is not None and self.host.running(name) is not None:
+            self._world.trace.note(self.name, f"stops {name}")
+            self.host.stop_peer(name)
+            self._world.checks[name].stopped(self._watched.pop(name))
+            self._want_turn()
+
+    def start_replicas(self) -> bool:
+        """Those that were told to stop run again. False: not all of them yet, their saves are under way."""
+        host = self.host
+        if host is None or not host.stopped:
+            return True
+        for name in list(host.stopped):
+            if host.start_peer(name, self.now()):
+                self._world.trace.note(self.name, f"starts {name} again")
+        self._watch(host)
+        self._want_turn()
+        return not host.stopped
 
     def lose_power_while_down(self) -> None:
         """A node that was killed before loses what its page cache held."""
@@ -185,18 +205,18 @@ class SimNode:
         for name, member in list(self._watched.items()):
             peer = host.peers.get(name)
             if peer is None or peer.raft.me != member:
-                self._world.checks.stopped(self._watched.pop(name))
+                self._world.checks[name].stopped(self._watched.pop(name))
         for name, peer in host.peers.items():
             if name not in self._watched:
                 self._watched[name] = peer.raft.me
-                self._world.checks.started(peer.raft.replica)
+                self._world.checks[name].started(peer.raft.replica)
                 peer.watch = self._stepped
         if host.failed and host.fatal is None and not self.is_rotten and not self.disk.faults.read_error:
             name, failed = next(iter(host.failed.items()))
             raise Violation("replica fault", f"{name}@{self.name}: {failed.fault}")
 
     def _stepped(self, raft: Raft, event: Event, output: Output) -> None:
-        self._world.checks.stepped(raft.replica, event, output)
+        self._world.checks[raft.me.peer.name].stepped(raft.replica, event, output)
         index = raft.snapshot.index
         if (output.compact_to or output.reset_to) and not self.vault.is_durable(raft.me.incarnation, index):
             raise Violation("durability D2", f"{raft.me} forgets its log up to {index}, no snapshot there is durable")
@@ -213,7 +233,7 @@ class SimNode:
         if is_peer:
             for group, message in decode_messages(frame, sender_node=source, own_node=self.name):
                 if trace.keep:
-                    trace.line(self.name, f"<- {source} {message_text(message).partition(' ')[2]}")
+                    trace.line(self.name, f"<- {source} {_item_text(message)}")
                 host.receive(now, group, message)
         else:
             for request in decode_requests(frame):
@@ -288,7 +308,7 @@ class SimNode:
         for peer in host.peers.values():
             machine = peer.machine
             if machine.is_between_batches:
-                self._world.checks.applied(peer.raft.me, machine.last_applied, machine.backend.digest())
+                self._world.checks[peer.meta.name].applied(peer.raft.me, machine.last_applied, machine.backend.digest())
 
     def _stop_failed(self) -> None:
         """A replica is down, as it must be where its data cannot be read: an operator looks after it."""
@@ -301,8 +321,10 @@ class SimNode:
         world = self._world
         frames: dict[str, list[bytes]] = {}
         for group, message in duties.messages:
-            world.checks.sent(message)
+            world.checks[message.sender.peer.name].sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
+        for beat in duties.node_beats:
+            frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
         for client, reply in duties.replies:
             frames.setdefault(client, []).append(encode_item(reply))
         for destination, items in frames.items():
@@ -340,7 +362,11 @@ class SimNode:
             peer = host.peers.get(name)
             if peer is None or peer.raft.me != member:
                 raise Violation("durability D1", f"{member} would be gone after a power loss")
-            world.checks.imaged(peer.raft.replica)
+            world.checks[name].imaged(peer.raft.replica)
+
+
+def _item_text(item: Item) -> str:
+    return str(item) if isinstance(item, NodeBeat) else message_text(item).partition(" ")[2]
 
 
 def _ignore(_: SimNode) -> None:

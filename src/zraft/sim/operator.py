@@ -1,4 +1,4 @@
-"""The simulated operator: makes the group, changes its members, moves its leadership.
+"""The simulated operator of one group: makes it, changes its members, moves its leadership.
 
 Speaks to nodes as any client does, over links that lose nothing but what partitions and crashes take; asks again
 after a timeout. What becomes of a change is not waited for: the next one finds out.
@@ -31,7 +31,7 @@ from zraft.wire.requests import (
 )
 
 PEER: Final = "p"
-"""What every replica is called on its node."""
+"""What every replica of the first group is called on its node."""
 
 ASK_AGAIN_MS: Final[Millis] = 500
 
@@ -48,9 +48,12 @@ class Operator:
         nodes: Sequence[str],
         founders: int,
         *,
+        peer: str = PEER,
         backend: str = "dict",
     ) -> None:
-        self.owner = Owner("operator")
+        """`peer` is what the group's replica is called on every node."""
+        self.owner = Owner("operator" if peer == PEER else f"operator of {peer}")
+        self.peer = peer
         self._scheduler, self._network, self._chance, self._group = scheduler, network, chance, group
         self._nodes, self._founders, self._backend = list(nodes), founders, backend
         self._number = 0
@@ -83,13 +86,13 @@ class Operator:
         if not missing and not self.is_founded:
             first = self._nodes[0]
             founders = [self.members[node] for node in self._nodes[: self._founders]]
-            self._ask(first, "found", Bootstrap(self._next(), PEER, founders))
+            self._ask(first, "found", Bootstrap(self._next(), self.peer, founders))
         if missing or not self.is_founded:
             self._scheduler.after(ASK_AGAIN_MS, self._prepare, owner=self.owner)
 
     def revive(self, node: str) -> None:
         """Ask for an empty replica on `node`: new, or in place of one that lost its data."""
-        self._ask(node, "start", StartPeer(self._next(), PEER, self._group, self._backend))
+        self._ask(node, "start", StartPeer(self._next(), self.peer, self._group, self._backend))
 
     def replace(self, node: str) -> None:
         """The replica on `node` has lost its data: ask for an empty one until it is there."""
@@ -105,20 +108,20 @@ class Operator:
 
     def readmit(self) -> None:
         """Ask for the configuration; the answer is followed by a change to the replicas that are there now."""
-        self._ask(self._leader, "readmit", GetConf(self._next(), PEER))
+        self._ask(self._leader, "readmit", GetConf(self._next(), self.peer))
 
     def change(self) -> None:
         """Change to another configuration: after a look at the present one, or, in haste, without, whoever leads."""
         if self._last is not None and self._chance.below(2):
             self._change_from(self._nodes, self._last)
         else:
-            self._ask(self._leader, "change", GetConf(self._next(), PEER))
+            self._ask(self._leader, "change", GetConf(self._next(), self.peer))
 
     def transfer(self) -> None:
         """Ask the leader to hand over to somebody."""
         self.transfers += 1
-        to = PeerId(PEER, self._chance.choice(self._nodes))
-        self._ask(self._leader, "transfer", Transfer(self._next(), PEER, to))
+        to = PeerId(self.peer, self._chance.choice(self._nodes))
+        self._ask(self._leader, "transfer", Transfer(self._next(), self.peer, to))
 
     def _next(self) -> int:
         self._number += 1
@@ -126,7 +129,7 @@ class Operator:
 
     def _ask(self, node: str, kind: str, request: Request) -> None:
         self._wants[request.id] = (kind, node)
-        self._network.send("operator", node, array_of([encode_item(request)]))
+        self._network.send(self.owner.name, node, array_of([encode_item(request)]))
 
     def receive(self, frame: bytes) -> None:
         """Replies arrived."""
@@ -165,18 +168,18 @@ class Operator:
         self._named |= dict.fromkeys(target)
         old = [member.peer for member in conf.members]
         for node in nodes:
-            self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))
+            self._ask(node, "changing", ChangeMembership(self._next(), self.peer, target, old))
 
     def _renew(self, member: Member, conf_index: int) -> None:
         """It left the group: what joins from its node is a new replica. Now and then it is not waited for to stop."""
         node = member.peer.node
         del self.members[node]
         if self._chance.below(2):
-            self._ask(node, "remove", RemovePeer(self._next(), PEER, self._group, conf_index))
+            self._ask(node, "remove", RemovePeer(self._next(), self.peer, self._group, conf_index))
         self._revive_until_there(node)
 
     def _readmit_to(self, node: str, conf: Conf) -> None:
         target = [self.members.get(member.peer.node, member) for member in conf.members]
         if target != list(conf.members):
             old = [member.peer for member in conf.members]
-            self._ask(node, "changing", ChangeMembership(self._next(), PEER, target, old))
+            self._ask(node, "changing", ChangeMembership(self._next(), self.peer, target, old))

@@ -1,7 +1,8 @@
 """How much of what goes wrong: profiles, and the rates that each seed draws from one.
 
-`stale` asks whether somebody who was away, or is behind, still speaks as if nothing had happened; `returns`, what
-becomes of an old leader whose last entries a group has replaced, and whose log a snapshot covers, when it comes back.
+`quiet` has several groups that are idle most of the time. `stale` asks whether somebody who was away, or is behind,
+still speaks as if nothing had happened; `returns`, what becomes of an old leader whose last entries a group has
+replaced, and whose log a snapshot covers, when it comes back.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
@@ -71,6 +72,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of clocks, in thousandths."""
     skewed: int = 25
     """Percent of the nodes whose clock runs at such a rate."""
+    groups: int = 1
+    """Groups on the same nodes."""
+    quiet_beats: tuple[int, ...] = (0,)
+    """Idle heartbeats after which a group goes quiet; 0: never."""
+    cut_off: Range = (0, 0)
+    """Of the node of some group's leader from all others."""
+    stop: Range = (0, 0)
+    """Of one replica, while its node goes on."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     max_log_count: tuple[int, ...] = (100_000, 60, 20)
@@ -190,6 +199,28 @@ PROFILES: Final = {
             max_log_count=(3,),
         ),
         Profile(
+            name="quiet",
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "stop", "cut_off"}),
+            never=frozenset({"write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            groups=3,
+            quiet_beats=(1, 1, 2, 4),
+            chaos_timeouts=60,
+            clients=(2, 4),
+            keys=(1, 2),
+            reads=(40, 60),
+            think_ms=(200, 600, 2_000),
+            loss=(1_000, 100_000),
+            partition=(5_000, 40_000),
+            heal=(20_000, 100_000),
+            crash=(2_000, 20_000),
+            pause=(5_000, 40_000),
+            stop=(5_000, 40_000),
+            cut_off=(10_000, 40_000),
+            churn=(1_000, 20_000),
+            skewed=80,
+        ),
+        Profile(
             name="calm",
             chaos_timeouts=10,
             always=frozenset({"sync_ms", "heal", "restart"}),
@@ -238,6 +269,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_error: int
     transfer_error: int
     slow_apply: int
+    stop: int
+    cut_off: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:

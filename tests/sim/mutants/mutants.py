@@ -1,4 +1,4 @@
-"""The bugs that are put back, named after the documented bug that each one is."""
+"""The bugs that are put back, named after the documented bug that each one is; a word names one of our own ideas."""
 
 from __future__ import annotations
 
@@ -306,6 +306,23 @@ MUTANTS = (
         "a message that was lost keeps its place in the window",
         (Change(f"{_CORE}.replication:recover_lost", "progress.lose_flights()", "pass"),),
         median=15,
+    ),
+    Mutant(
+        "silence",
+        "a quiet follower is not told that its leader's node is silent",
+        (Change("zraft.core.quiet:on_node_silent", "if _trusts(role, event.node):", "if False:"),),
+        "quiet",
+        median=5,
+    ),
+    Mutant(
+        "loyalty",
+        "a quiet follower stays loyal to a leader whose node was started anew, or does not lead",
+        (
+            Change("zraft.core.quiet:on_node_restarted", "if _trusts(role, event.node):", "if False:"),
+            Change("zraft.core.quiet:on_rouse", "if role.is_quiet:", "if False:"),
+        ),
+        "quiet",
+        median=16,
     ),
 )
 

@@ -28,7 +28,7 @@ from zraft.storage.store import StoreSettings
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.failures import Failed, failed_to_error
 from zraft.wire.frames import array_of
-from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import Bootstrap, Query, Reply, Request, Result, Started, StartPeer, Write
 from zraft.wire.values import decode_value, encode_value
 
@@ -169,6 +169,9 @@ class Node:
         for group, message in duties.messages:
             world.wire.append((self.name, group, message))
             world.sent.append(message)
+        for beat in duties.node_beats:
+            world.wire.append((self.name, NO_GROUP, beat))
+            world.beats.append(beat)
         for client, reply in duties.replies:
             client.take(reply)
         self.notes += duties.notes
@@ -188,11 +191,16 @@ class World:
         self.now = 10_000
         self.settings = settings or host_settings()
         self.backends = Backends(backends)
-        self.wire: deque[tuple[str, GroupId, Message]] = deque()
+        self.wire: deque[tuple[str, GroupId, Item]] = deque()
         self.drops: Callable[[str, Message], bool] = lambda source, message: False
         """What the network loses."""
         self.sent: list[Message] = []
+        self.beats: list[NodeBeat] = []
         self.lost: list[Message] = []
+        self.apart: tuple[str, ...] = ()
+        """Nodes that no beat reaches or leaves."""
+        self.cut_beats: set[tuple[str, str]] = set()
+        """Sender and receiver of beats that get lost."""
         self.asker = Asker()
         self.vaults: dict[str, FakeVault] = {}
         self.nodes = {name: Node(name, self) for name in names}
@@ -209,9 +217,14 @@ class World:
         carried = len(self.wire)
         for _ in range(carried):
             source, group, message = self.wire.popleft()
-            node = self.nodes.get(message.to.peer.node)
-            if self.drops(source, message) or node is None or node.host is None:
+            node = self.nodes.get(destination(message))
+            if isinstance(message, NodeBeat):
+                if source in self.apart or message.to in self.apart or (source, message.to) in self.cut_beats:
+                    continue
+            elif self.drops(source, message) or node is None or node.host is None:
                 self.lost.append(message)
+                continue
+            if node is None or node.host is None:
                 continue
             payload = array_of([encode_message(group, message)])
             for found, decoded in decode_messages(payload, sender_node=source, own_node=node.name):
@@ -257,10 +270,13 @@ class World:
     def cut(self, *names: str) -> None:
         """Nothing gets to these nodes or from them."""
         self.drops = lambda source, message: source in names or message.to.peer.node in names
+        self.apart = names
 
     def heal(self) -> None:
         """The network carries everything again."""
         self.drops = lambda source, message: False
+        self.apart = ()
+        self.cut_beats.clear()
 
     # -- requests
 
@@ -317,6 +333,11 @@ class World:
 
     def followers(self, name: str = "p") -> list[str]:
         return [node for node in self.nodes if node != self.lead(name)]
+
+
+def destination(item: Item) -> str:
+    """The node that it goes to."""
+    return item.to if isinstance(item, NodeBeat) else item.to.peer.node
 
 
 def peer_id(node: str, name: str = "p") -> PeerId:

@@ -20,6 +20,7 @@ from zraft.core.messages import (
     SnapshotReply,
 )
 from zraft.core.output import Output, ReadReady
+from zraft.core.roles import NEVER
 from zraft.machine.backend import Context
 from zraft.machine.dict_backend import DictBackend
 from zraft.sim.checks import (
@@ -32,6 +33,7 @@ from zraft.sim.checks import (
     membership,
     monotonic,
     progress,
+    quiet,
     state_machine_safety,
     votes,
     wire_messages,
@@ -441,6 +443,28 @@ def test_learners_and_strangers_do_not_lead() -> None:
     expect_violation(lambda: membership.check_new_leader(scene.step(D)), "membership M5")
     scene.node(D).leading = 2
     membership.check_new_leader(scene.step(D))
+
+
+# -- quiet
+
+
+def test_a_leader_is_quiet_only_when_everybody_has_everything() -> None:
+    """On disk, committed, and of its own term."""
+    scene = Scene()
+    for member in (A, B, C):
+        scene.give(member, 2)
+    role = scene.lead(A, 2, B, C)
+    quiet.check(scene.step(B))
+    scene.node(C).disk.truncate_from(2)
+    quiet.check(scene.step(A))  # awake: its followers may lack something
+    role.heartbeat_due_ms = NEVER
+    expect_violation(lambda: quiet.check(scene.step(A)), "committed is 0")
+    scene.replicas[A].commit_index = 2
+    expect_violation(lambda: quiet.check(scene.step(A)), "holds .1, term 1")
+    scene.give(C, 2)
+    quiet.check(scene.step(A))
+    scene.replicas[A].current_term = 3
+    expect_violation(lambda: quiet.check(scene.step(A)), "is quiet with")
 
 
 # -- durability

@@ -16,6 +16,7 @@ from zraft.sim.checks import (
     membership,
     monotonic,
     progress,
+    quiet,
     state_machine_safety,
     votes,
     wire_messages,
@@ -88,6 +89,7 @@ class Checks:
             membership.check_left(step)
         if node.is_leader or out.role_change is not None:
             progress.check(step)
+            quiet.check(step)
         if out.reads_ready:
             self._reads.check_ready(step)
         if out.send_now or out.send_after_save:
