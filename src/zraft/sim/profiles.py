@@ -200,7 +200,7 @@ PROFILES: Final = {
         ),
         Profile(
             name="quiet",
-            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "stop", "cut_off"}),
+            always=frozenset({"heal", "restart", "sync_ms", "stop"}),
             never=frozenset({"write_error", "sync_error"}),
             nodes=(1, 3, 3, 3, 5),
             groups=3,
@@ -215,7 +215,7 @@ PROFILES: Final = {
             heal=(20_000, 100_000),
             crash=(2_000, 20_000),
             pause=(5_000, 40_000),
-            stop=(5_000, 40_000),
+            stop=(30_000, 150_000),
             cut_off=(10_000, 40_000),
             churn=(1_000, 20_000),
             skewed=80,

@@ -312,7 +312,7 @@ MUTANTS = (
         "a quiet follower is not told that its leader's node is silent",
         (Change("zraft.core.quiet:on_node_silent", "if _trusts(role, event.node):", "if False:"),),
         "quiet",
-        median=5,
+        median=3,
     ),
     Mutant(
         "loyalty",
@@ -322,7 +322,7 @@ MUTANTS = (
             Change("zraft.core.quiet:on_rouse", "if role.is_quiet:", "if False:"),
         ),
         "quiet",
-        median=16,
+        median=29,
     ),
 )
 
