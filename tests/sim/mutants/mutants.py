@@ -261,8 +261,8 @@ MUTANTS = (
         (
             Change(
                 f"{_CORE}.replication:advance_commit",
-                "return replica.saves.durable_index",
-                "return replica.log.last_index",
+                "else replica.saves.durable_index",
+                "else replica.log.last_index",
             ),
         ),
         median=1,
@@ -270,7 +270,7 @@ MUTANTS = (
     Mutant(
         "BM-091",
         "the journal reports entries durable that it has not synced",
-        (Change("zraft.storage.journal:Journal.take", "writes += (SyncFile(", "writes += () and (SyncFile("),),
+        (Change("zraft.storage.journal:Journal.take", "writes += map(SyncFile, touched)", "writes += ()"),),
         "crashes",
         median=1,
     ),
