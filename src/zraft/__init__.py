@@ -22,11 +22,14 @@ from zraft.client.functions import (
     query_local,
     remove,
     set_new_conf,
+    start_session,
     stat,
     transfer_leadership,
     write,
 )
 from zraft.client.light_session import LightSession, Written
+from zraft.client.session import Session
+from zraft.client.triggers import WatchTrigger
 from zraft.client.views import Answered, Configuration, PeerStatus
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
 from zraft.errors import (
@@ -108,11 +111,14 @@ __all__ = [
     "query_local",
     "remove",
     "set_new_conf",
+    "start_session",
     "stat",
     "transfer_leadership",
     "write",
     "Answered",
     "LightSession",
+    "Session",
+    "WatchTrigger",
     "Written",
     "Configuration",
     "PeerStatus",

@@ -106,6 +106,9 @@ WATCHES_PER_CLIENT: Final = 1 << 14
 """Open watches of one connection; one more is refused. All of them firing at once must fit in what a connection may
 have waiting (`LINK_BYTES`)."""
 
+SESSION_WATCHES: Final = 4096
+"""Watches that a session's client has open, or that fired and it did not take: whoever never takes them is told so."""
+
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 

@@ -178,9 +178,9 @@ class Caller:
         if self._is_closed:
             raise UsageError("this client is closed")
         target = Target(to=node, role=Role.CLIENT, cluster=self._cluster, node="zraft.Client", secret=self._secret)
-        return Connection(target, counters=self._counters, spawn=self._spawn, failed=self._fail)
+        return Connection(target, counters=self._counters, spawn=self.spawn, failed=self._fail)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` in the supervisor's group, which is there in a moment if not now."""
         if self._begun.done() and not self._begun.cancelled():
             self._begun.result().create_task(work, name=name)

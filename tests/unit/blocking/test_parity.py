@@ -12,13 +12,11 @@ import zraft
 from zraft import blocking
 from zraft.client import functions
 
-NOT_YET = frozenset({"start_session"})
-"""Functions that a blocking form is not made of yet."""
 NAMES_OF_ASYNC = {"aclose": "close", "stop": "stop"}
 
 
 def public(kind: type) -> dict[str, Any]:
-    return {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_") and name not in NOT_YET}
+    return {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_")}
 
 
 def arguments(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
@@ -26,7 +24,7 @@ def arguments(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     return [(one.name, one.kind, one.default) for one in found]
 
 
-@pytest.mark.parametrize("name", ["Client", "LightSession", "Node"])
+@pytest.mark.parametrize("name", ["Client", "LightSession", "Node", "Session"])
 def test_every_public_method_is_there_with_the_same_arguments(name: str) -> None:
     """So that the documentation of one is that of the other."""
     asynchronous, plain = getattr(zraft, name), getattr(blocking, name)
@@ -43,7 +41,7 @@ def test_every_function_is_there_with_the_same_arguments() -> None:
     names = [
         name
         for name, value in vars(functions).items()
-        if inspect.isfunction(value) and value.__module__ == functions.__name__ and name not in NOT_YET
+        if inspect.isfunction(value) and value.__module__ == functions.__name__
     ]
     for name in names:
         if name not in ("default_client",) and not name.startswith("_"):
