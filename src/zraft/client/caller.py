@@ -178,7 +178,7 @@ class Caller:
         if self._is_closed:
             raise UsageError("this client is closed")
         target = Target(to=node, role=Role.CLIENT, cluster=self._cluster, node="zraft.Client", secret=self._secret)
-        return Connection(target, counters=self._counters, spawn=self.spawn, failed=self._fail)
+        return Connection(target, counters=self._counters, spawn=self.spawn, failed=self.fail)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` in the supervisor's group, which is there in a moment if not now."""
@@ -212,7 +212,7 @@ class Caller:
         for connection in connections:
             connection.close()
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """An error that nobody expected: the client cannot be trusted any more."""
         if self._error is None:
             self._error = error

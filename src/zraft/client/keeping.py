@@ -21,7 +21,7 @@ import msgspec
 from zraft.client.caller import Caller
 from zraft.client.connection import Connection, ConnectionLost, Expired, Landed
 from zraft.client.groups import conf_of
-from zraft.client.rotation import SHORTEST_S, Blame, Rotation, blame
+from zraft.client.rotation import ELECTION_S, FAIL_S, SHORTEST_S, Blame, Rotation, blame
 from zraft.client.session_calls import Call, Outcome, Resume, Stopping, Told, What, resumed
 from zraft.client.session_state import Lifeline, Pending, State, Window
 from zraft.client.waiting import FOREVER, said
@@ -58,6 +58,9 @@ from zraft.wire.session_requests import (
 
 _LIFE_BITS: Final = 62
 
+_PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
+"""What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
+
 
 class Keeper:
     """One session, from its start to its end. Times are those of the loop's clock."""
@@ -66,14 +69,14 @@ class Keeper:
         if not peers:
             raise NoPeers("a session needs at least one peer")
         self._caller, self._loop = caller, caller.loop
+        self.line = Lifeline(timeout_s, self._loop.time())
         self._seed = peers if isinstance(peers, PeerId) else None
         """The peer whose configuration is still to be read."""
-        self._rotation = Rotation([peers] if isinstance(peers, PeerId) else peers, leader=None)
+        self._rotation = self._ring([peers] if isinstance(peers, PeerId) else peers, None)
         self._resumes, self._expected, self.token = resumed(resume)
         self._life = chance.randbits(_LIFE_BITS) + 1
         self.id = 0
         """0 until it has begun."""
-        self.line = Lifeline(timeout_s, self._loop.time())
         self._window: Window[Call] = Window()
         self.watching = Watching()
         self._stopping: Stopping | None = None
@@ -127,7 +130,9 @@ class Keeper:
 
     def is_over(self) -> bool:
         """By now at the latest, whether or not the timer came to it."""
-        if not self.line.is_over and self._is_begun and self.line.check(self._loop.time()):
+        now = self._loop.time()
+        if not self.line.is_over and self._is_begun and now >= self.line.expires_at:
+            self.line.check(now, self._rotation.missing(now))
             self._finish()
         return self.line.is_over
 
@@ -200,7 +205,7 @@ class Keeper:
             raise
         if future is None:
             self.watching.forget(number)
-            raise UsageError("a connection that is lost was not told of")
+            raise PeerUnavailable("the connection was lost a moment ago")
         return future, number
 
     async def _wait_connected(self, deadline: float, seconds: float) -> None:
@@ -263,13 +268,13 @@ class Keeper:
         """False: too much waits to be sent; it is tried again in a moment."""
         self._asks(now)
         if not connection.tell(request):
-            self._pause(SHORTEST_S)
+            self._pause(0.0)
             return False
         self._told[request.id] = told, now
         return True
 
     def _pause(self, seconds: float) -> None:
-        self._paused_until = self._loop.time() + seconds
+        self._paused_until = max(self._paused_until, self._loop.time() + max(SHORTEST_S, seconds))
         self._arm(self._paused_until)
 
     def _prove(self) -> None:
@@ -345,16 +350,15 @@ class Keeper:
                 self._window.answered(told)
                 told.call.end(error)
                 return
-            if not isinstance(error, SessionExpired | NotLeader | OutcomeUnknown | PeerUnavailable | Overloaded):
+            if not isinstance(error, _PASSING):
                 self._not_taken(told, error)
                 return
             if not isinstance(error, SessionExpired):
                 self._window.refused(told, is_known=error.executed == "no")
-        if isinstance(told, Stopping) and isinstance(error, SessionExpired) and told.sent > 1:
-            self.end("closed", SessionClosed("this session was stopped"))
-            return
-        if isinstance(error, Overloaded):
-            self._pause(max(SHORTEST_S, error.retry_after if error.reason != "order" else 0.0))
+        if isinstance(told, Stopping) and isinstance(error, SessionExpired):
+            told.sent -= 1
+        if isinstance(error, Overloaded | RequestTimeout):
+            self._pause(error.retry_after if isinstance(error, Overloaded) and error.reason != "order" else 0.0)
             return
         found = self._blamed(connection, error)
         if found is not None and not self.line.is_over:
@@ -382,13 +386,16 @@ class Keeper:
         """The error, if it is the answer; None: the request goes to whoever leads, and the ring has learnt."""
         if isinstance(error, SessionExpired):
             if connection is self._connection:
-                self.end("expired", SessionExpired(str(error) or "the session has ended"))
+                if self._stopping is not None and self._stopping.sent:
+                    self.end("closed", SessionClosed("this session was stopped"))
+                else:
+                    self.end("expired", SessionExpired(str(error) or "the session has ended"))
             return error
         whose = Blame.ABSENT if isinstance(error, ConnectionLost) else blame(error)
         if whose is Blame.NOBODY:
             return error
         if whose is Blame.BUSY:
-            self._pause(SHORTEST_S)
+            self._pause(0.0)
         elif connection is self._connection:
             named = error.leader if isinstance(error, NotLeader) else None
             self._leave(whose, str(error), named)
@@ -440,6 +447,13 @@ class Keeper:
             self._runner = None
             self.end("closed", SessionClosed("the client of this session was closed"))
 
+    def _ring(self, peers: Sequence[PeerId], leader: PeerId | None) -> Rotation:
+        """With a short session nobody is left alone for long."""
+        timeout_s = self.line.timeout_s
+        return Rotation(
+            peers, fail_s=min(FAIL_S, timeout_s / 4), election_s=min(ELECTION_S, timeout_s / 8), leader=leader
+        )
+
     async def _learn_peers(self) -> None:
         """Reads the configuration, if only one peer is known; as often as it takes."""
         seed = self._seed
@@ -451,7 +465,7 @@ class Keeper:
                 self._rotation.failed(seed, str(error), self._loop.time())
                 await asyncio.sleep(self._rotation.free_at() - self._loop.time())
             else:
-                self._rotation = Rotation([member.peer for member in conf.members], leader=conf.leader)
+                self._rotation = self._ring([member.peer for member in conf.members], conf.leader)
                 seed = None
 
     async def _dialed(self) -> Connection | None:
@@ -489,8 +503,15 @@ class Keeper:
             self._timer = self._loop.call_at(when, self._tick)
 
     def _tick(self) -> None:
-        """Whatever is due now; the timer goes off again for what is next."""
+        """The timer went off. A bug here ends the client, whose end says so: nobody else would notice."""
         self._timer, self._timer_at = None, FOREVER
+        try:
+            self._do_what_is_due()
+        except Exception as error:
+            self._caller.fail(error)
+
+    def _do_what_is_due(self) -> None:
+        """And set the timer for what is next."""
         now = self._loop.time()
         if self.is_over():
             return

@@ -19,6 +19,7 @@ never while a copy of one of them may still be on its way under its old number, 
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from zraft.errors import (
@@ -27,7 +28,6 @@ from zraft.errors import (
     InvariantViolation,
     Overloaded,
     RequestError,
-    SessionClosed,
     SessionExpired,
 )
 from zraft.limits import SESSION_UNANSWERED
@@ -38,9 +38,6 @@ PATIENCE_S: Final = 2.0
 """How long a peer may be silent that was asked something, at most: then others are asked."""
 _SHARE: Final = 4
 """With short sessions: a quarter of the timeout, so that after a ping at half of it there is time for another peer."""
-
-
-_ENDINGS: Final = (ConnectionTimeout, SessionClosed, SessionExpired)
 
 
 class Lifeline:
@@ -123,14 +120,14 @@ class Lifeline:
         """Nobody answers for now."""
         self._is_lost = True
 
-    def check(self, now: float) -> bool:
-        """Whether it is over, by now at the latest."""
+    def check(self, now: float, why: str = "nobody answered") -> bool:
+        """Whether it is over, by now at the latest. `why`: for the message, what was missing."""
         if self._error is None and now >= self.expires_at:
             seconds = f"{self.timeout_s:g} s"
             if self._proven_at is None:
-                self.end("closed", ConnectionTimeout(f"no session within {seconds}"))
+                self.end("closed", ConnectionTimeout(f"no session within {seconds}: {why}"))
             else:
-                self.end("expired", SessionExpired(f"no ping of the session was answered for {seconds}"))
+                self.end("expired", SessionExpired(f"no ping of the session was answered for {seconds}: {why}"))
         return self._error is not None
 
     def end(self, state: State, error: RequestError) -> None:
@@ -142,9 +139,9 @@ class Lifeline:
         """What a call is told once it is over."""
         if self._error is None:
             raise InvariantViolation("a session that lives has no error to tell")
-        error = self._error[1]
-        kind = type(error) if isinstance(error, _ENDINGS) else RequestError
-        return kind(str(error), executed=executed)
+        error = copy(self._error[1])
+        error.executed = executed
+        return error
 
 
 CallT = TypeVar("CallT")
