@@ -4,7 +4,7 @@
                           send_now ────────> out, once every hard state issued so far is durable
                           send_after_save ─> out, once every save issued so far is durable (§3.8, I13)
                           commit_to ───────> ReplicatedMachine, in slices, oldest batch first
-                          the rest ────────> Desk, which answers clients
+                          the rest ────────> Desk, which answers clients; Keeper, which knows whose session lives
 
 Messages that must wait are held here and nowhere else. A broken invariant, a save that the store refuses, or a machine
 that cannot go on stops this replica and no other: nothing of the step in which it happened gets out.
@@ -25,8 +25,9 @@ from zraft.core.raft import Raft
 from zraft.core.recovered import RaftSettings, Recovered
 from zraft.core.roles import Leader
 from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError, UsageError
-from zraft.peer.desk import Asked, Desk
+from zraft.peer.desk import Asked, Desk, Reading
 from zraft.peer.duties import Note, Outbox, PeerChange
+from zraft.peer.keeper import Keeper
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.replica import ReplicaMeta, Save
 from zraft.storage.store import Store
@@ -66,6 +67,7 @@ class Peer:
         "error",
         "fault",
         "has_more",
+        "keeper",
         "machine",
         "meta",
         "raft",
@@ -96,6 +98,7 @@ class Peer:
         self.desk = Desk(outbox, max_result_bytes=max_result_bytes)
         self.machine = machine
         self.backend = meta.backend
+        self.keeper = Keeper(self, outbox, settings.election_timeout_ms)
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
         self.error: Exception | None = None
@@ -201,6 +204,10 @@ class Peer:
         duties.changes.append(PeerChange(self._name, change))
         duties.altered[self._name] = None
         self._time_due_ms = None
+        if change.role is RoleName.LEADER:
+            self.keeper.lead()
+        else:
+            self.keeper.lose()
         before = change.term if change.role is RoleName.LEADER else change.term + 1
         self.desk.leadership_lost(before, now + 2 * self._settings.election_timeout_ms)
 
@@ -259,6 +266,8 @@ class Peer:
         due, settle_by, time_due = self.wake_at_ms, self.desk.settle_by_ms, self._time_due_ms
         if settle_by is not None and settle_by < due:
             due = settle_by
+        if self.keeper.due_ms is not None and self.keeper.due_ms < due:
+            due = self.keeper.due_ms
         return due if time_due is None or time_due >= due else time_due
 
     def turn(self, now: Millis, wall: int, *, apply_entries: int = APPLY_ENTRIES) -> None:
@@ -267,7 +276,9 @@ class Peer:
         if self.fault is not None:
             return
         self.has_more = False
-        if desk.writes:
+        if self.keeper.leads:
+            self.keeper.turn(now)
+        if desk.writes or desk.items:
             self.step(now, Propose(desk.take_proposals(), wall))
         if desk.queries:
             self.step(now, Read(desk.take_queries()))
@@ -276,8 +287,12 @@ class Peer:
                 self._apply(apply_entries)
             except ReplicaFault as fault:
                 self.fail(str(fault), fault)
+        if self.keeper.leads:
+            self.keeper.applied(now)
         for asked, query in desk.take_runnable(self.machine.last_applied):
-            self._run(asked, query)
+            self._run(now, asked, query)
+        if desk.items or desk.queries:
+            self.has_more = True  # left by the keeper, for the next turn
         if self.fault is None:
             index, membership = raft.memberships.current_index, raft.membership
             if index != self.conf[0] and index <= raft.commit_index and membership is not None and membership.is_stable:
@@ -343,9 +358,12 @@ class Peer:
             raise ReplicaFault(f"commit index {commit_index} lies within a batch of {self.raft.log!r}")
         return True
 
-    def _run(self, asked: Asked, query: Query | GetConf) -> None:
+    def _run(self, now: Millis, asked: Asked, query: Reading) -> None:
         if isinstance(query, GetConf):
             self._answer_conf(asked)
+            return
+        if not isinstance(query, Query):
+            self.keeper.run(now, asked, query)
             return
         try:
             self.desk.answer(asked, self.machine.last_applied, self.machine.query(query.query))
@@ -385,6 +403,9 @@ class Peer:
             raft.snapshot.term,
             raft.memberships.current_index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
+            sessions=len(self.machine.sessions),
+            watchers=self.keeper.watches.count,
+            ephemerals=self.machine.backend.temporary_count(),
             backend=self.backend,
         )
 
@@ -394,4 +415,10 @@ class Peer:
             self.fault, self.error = reason, error
             self.has_more = False
             self._held.clear()
-            self.desk.close(f"peer {self.id} has failed")
+            self.close("has failed")
+
+    def close(self, why: str) -> None:
+        """Nothing that waits will be answered by it."""
+        reason = f"peer {self.id} {why}"
+        self.keeper.lose(PeerUnavailable(reason))
+        self.desk.close(reason)

@@ -123,6 +123,9 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_id.values())
 
+    def __contains__(self, id: int) -> bool:
+        return id in self._by_id
+
     def get(self, id: int) -> Session | None:
         """The living session of this id."""
         return self._by_id.get(id)

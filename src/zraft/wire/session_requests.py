@@ -143,7 +143,7 @@ class TriggerReason(IntEnum):
     """Why a watch fired."""
 
     CHANGE = 1
-    """What was watched has changed, or its session ended."""
+    """What was watched has changed."""
     CHANGE_LEADER = 2
     """The peer leads no longer: it does not see later changes."""
 
@@ -152,7 +152,7 @@ class Triggered(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """Pushed to whoever set watch number `id` on this connection; it is open no more.
 
     `index` is of the entry that changed something, above that of the state which was read; 0 for CHANGE_LEADER. Where
-    the connection itself is lost nothing is pushed: all its watches are gone with it.
+    the connection is lost, or the session that set it ended, nothing is pushed: the watch is gone with it.
     """
 
     id: _Number
