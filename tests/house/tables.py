@@ -76,7 +76,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/session/outcomes.py::attempted": "whatever a backend raises is named by its class",
     "src/zraft/transport/link.py::Link._guarded": "the boundary of a connection: ends it, and the owner is told",
     "src/zraft/blocking/node.py::Node.stop": "the boundary of a thread: whoever waits for the node later is told again",
-    "src/zraft/client/keeping.py::Keeper._tick": "the boundary of a timer: ends the client, whose close raises it",
+    "src/zraft/client/upkeep.py::Upkeep._tick": "the boundary of a timer: ends the client, whose close raises it",
     "src/zraft/node/node.py::Node._turn": "the boundary of the event loop: stops the node with the error",
     "src/zraft/node/node.py::Node._tell": "the boundary of the event loop: stops the node with the error",
     "src/zraft/node/node.py::Node._stop": "the way down itself failed: wait_closed raises it",

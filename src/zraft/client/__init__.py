@@ -8,7 +8,7 @@
     rotation       whom a light session asks next                decides only
     light_session  `LightSession`: the short way to whoever leads, and the long one
     session        `Session`: exactly-once writes, temporary data, watches
-    keeping        one session's connection and clock: pings, the leader, what is sent again
+    upkeep         one session's connection and clock: pings, the leader, what is sent again
     session_state  what lives, what to send, what is answered  decides only
     session_calls  what a session has asked for and waits for
     triggers       its watches and who is told                 decides only

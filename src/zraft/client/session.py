@@ -1,6 +1,6 @@
 """`Session`: writes that run exactly once, data that goes with its writer, and word of what changes (§6.3).
 
-What users call. `keeping` has the connection and the clock, `triggers` what the watches saw.
+What users call. `upkeep` has the connection and the clock, `triggers` what the watches saw.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Self
 import msgspec
 
 from zraft.client.caller import Caller
-from zraft.client.keeping import Keeper
 from zraft.client.light_session import Written
 from zraft.client.session_calls import Resume
 from zraft.client.session_state import State
 from zraft.client.triggers import WatchTrigger
+from zraft.client.upkeep import Upkeep
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
 from zraft.errors import RequestError, RequestTimeout, SessionClosed, SessionExpired, UsageError
 from zraft.limits import MAX_SESSION_TIMEOUT_MS
@@ -33,7 +33,7 @@ class Session:
     the leader has missed the pings for the timeout.
     """
 
-    __slots__ = ("_keeper",)
+    __slots__ = ("_upkeep",)
 
     def __init__(
         self, caller: Caller, peers: PeerId | Sequence[PeerId], session_timeout: Timeout, *, resume: Resume = None
@@ -43,7 +43,7 @@ class Session:
             raise UsageError(
                 f"not a session_timeout: {session_timeout!r} (0.001 s to {MAX_SESSION_TIMEOUT_MS // 1000} s)"
             )
-        self._keeper = Keeper(caller, peers, timeout_s, resume)
+        self._upkeep = Upkeep(caller, peers, timeout_s, resume)
 
     # -- life
 
@@ -57,7 +57,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """As `stop`; that it has expired is not said twice."""
-        if not self._keeper.is_over():
+        if not self._upkeep.is_over():
             try:
                 await self.stop()
             except SessionExpired:
@@ -66,17 +66,17 @@ class Session:
 
     async def _start(self) -> Self:
         """Returns once it is connected. Raises `ConnectionTimeout`, and what makes it impossible."""
-        keeper = self._keeper
-        keeper.begin()
+        upkeep = self._upkeep
+        upkeep.begin()
         try:
-            while not keeper.is_over():
-                if keeper.id:
+            while not upkeep.is_over():
+                if upkeep.id:
                     return self
-                await keeper.wait_change()
+                await upkeep.wait_change()
         finally:
-            if not keeper.id:
-                keeper.end("closed", SessionClosed("the start of this session was given up"))
-        raise keeper.line.error()
+            if not upkeep.id:
+                upkeep.end("closed", SessionClosed("the start of this session was given up"))
+        raise upkeep.line.error()
 
     async def stop(self) -> None:
         """It is over, after the writes that were called before; its temporary data is gone. May be called twice.
@@ -84,40 +84,40 @@ class Session:
         Where no leader is reached this takes until the session expires. Raises `SessionExpired` where it has, by then
         or before. A cancelled stop ends it here; at the leader it then ends as if its client had been lost.
         """
-        keeper = self._keeper
-        if keeper.state() == "closed":
+        upkeep = self._upkeep
+        if upkeep.state() == "closed":
             return
-        keeper.check(even_stopping=True)
-        keeper.stop()
+        upkeep.check(even_stopping=True)
+        upkeep.stop()
         try:
-            while not keeper.is_over():
-                await keeper.wait_change()
+            while not upkeep.is_over():
+                await upkeep.wait_change()
         finally:
-            keeper.end("closed", SessionClosed("this session was stopped"))
-        if keeper.line.state == "expired":
-            raise keeper.line.error()
+            upkeep.end("closed", SessionClosed("this session was stopped"))
+        if upkeep.line.state == "expired":
+            raise upkeep.line.error()
 
     @property
     def id(self) -> int:
         """Its number in its group, higher than that of every earlier session. Raises `UsageError` before the start."""
-        if not self._keeper.id:
+        if not self._upkeep.id:
             raise UsageError("this session has not begun: await it, or use `async with`")
-        return self._keeper.id
+        return self._upkeep.id
 
     @property
     def token(self) -> bytes:
         """128 bits that prove the session: whoever has them may resume it. Keep them secret."""
-        return self._keeper.token
+        return self._upkeep.token
 
     @property
     def expires_at(self) -> float:
         """When it expires unless something is answered, by the clock of the event loop (`time.monotonic()`)."""
-        return self._keeper.line.expires_at
+        return self._upkeep.line.expires_at
 
     @property
     def state(self) -> State:
         """Is "connecting", "connected", "suspended" (nobody answers, for now), "expired" or "closed"."""
-        return self._keeper.state()
+        return self._upkeep.state()
 
     # -- requests
 
@@ -152,14 +152,14 @@ class Session:
     async def _write(self, data: Value, temporary: bool, timeout: Timeout) -> Result:
         seconds = seconds_of(timeout)
         command = msgspec.Raw(encode_value(data))
-        self._keeper.check()
-        outcome = await self._keeper.write(command, temporary=bool(temporary), seconds=seconds)
+        self._upkeep.check()
+        outcome = await self._upkeep.write(command, temporary=bool(temporary), seconds=seconds)
         if isinstance(outcome, RequestError):
             raise outcome
         return outcome
 
     async def _query(self, query: Value, watch: Hashable, timeout: Timeout) -> Result:
-        return await self._keeper.query(msgspec.Raw(encode_value(query)), watch, seconds_of(timeout))
+        return await self._upkeep.query(msgspec.Raw(encode_value(query)), watch, seconds_of(timeout))
 
     # -- watches
 
@@ -175,24 +175,24 @@ class Session:
         """The next trigger of the watch `ref`, also one that fired before this call. Raises `RequestTimeout`."""
         if ref is None:
             raise UsageError("None is no reference of a watch")
-        self._keeper.check(even_stopping=True)
+        self._upkeep.check(even_stopping=True)
         seconds = seconds_of(timeout)
-        trigger = await self._keeper.watching.wait(ref, seconds)
+        trigger = await self._upkeep.watching.wait(ref, seconds)
         if trigger is not None:
             return trigger
-        if self._keeper.line.is_over:
-            raise self._keeper.line.error()
+        if self._upkeep.line.is_over:
+            raise self._upkeep.line.error()
         raise RequestTimeout(f"the watch {ref!r} did not fire within {said(seconds)}", executed="no")
 
 
 async def next_trigger(session: Session) -> WatchTrigger | None:
     """What `Session.triggers` gives next; None: the session was stopped."""
-    keeper = session._keeper
+    upkeep = session._upkeep
     try:
-        keeper.check(even_stopping=True)
-        trigger = await keeper.watching.wait(None, FOREVER)
+        upkeep.check(even_stopping=True)
+        trigger = await upkeep.watching.wait(None, FOREVER)
         if trigger is None:
-            raise keeper.line.error()
+            raise upkeep.line.error()
     except SessionClosed:
         return None
     return trigger

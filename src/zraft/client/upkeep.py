@@ -62,7 +62,7 @@ _PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, O
 """What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
 
 
-class Keeper:
+class Upkeep:
     """One session, from its start to its end. Times are those of the loop's clock."""
 
     def __init__(self, caller: Caller, peers: PeerId | Sequence[PeerId], timeout_s: float, resume: Resume) -> None:
