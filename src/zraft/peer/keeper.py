@@ -169,7 +169,8 @@ class Keeper:
         for session in machine.sessions.take_news():
             if machine.sessions.get(session.id) is session and session.id not in self._endings:
                 self._extend(session, now)
-        if self.watches.count:
+        if machine.collect_changes:
+            # Also where the last watch went unfired: what changed by now is older than any that comes.
             self.watches.fire(machine.take_changes())
             machine.collect_changes = bool(self.watches.count)
         self._freshen(now)

@@ -6,6 +6,7 @@ from zraft import limits
 from zraft.core.recovered import RaftSettings
 from zraft.peer.host import HostSettings
 from zraft.sim.chance import MILLION, Chance
+from zraft.sim.checks.sessions import SessionChecks
 from zraft.sim.checks.suite import Checks
 from zraft.sim.clients import ClientSettings, SimClient
 from zraft.sim.network import Network, Weather
@@ -13,6 +14,7 @@ from zraft.sim.node import SimNode, World
 from zraft.sim.operator import PEER, Operator
 from zraft.sim.profiles import Profile
 from zraft.sim.scheduler import Clock, Scheduler
+from zraft.sim.session_clients import SessionClient
 from zraft.sim.speech import SPEECHES
 from zraft.sim.trace import Trace
 from zraft.storage.store import StoreSettings
@@ -54,6 +56,10 @@ class Cluster:
             backend=profile.backend,
         )
         self.clients = self._make_clients(chance, profile)
+        self.session_checks = SessionChecks(
+            [f"s{number}" for number in range(profile.sessions)], lambda: self.scheduler.now_ms
+        )
+        self.session_clients = self._make_session_clients(chance.split("sessions"))
 
     def _raft_settings(self, chance: Chance) -> RaftSettings:
         election_ms = self.election_ms
@@ -99,6 +105,29 @@ class Cluster:
             for name in names
         }
 
+    def _make_session_clients(self, chance: Chance) -> dict[str, SessionClient]:
+        checks, peers = self.session_checks, [PeerId(PEER, name) for name in self.names]
+        for node in self.nodes.values() if checks.names else ():
+            node.on_turn = self._look_at_sessions
+        return {
+            name: SessionClient(
+                name,
+                self.scheduler,
+                self.network,
+                chance.split(name),
+                peers,
+                checks,
+                self.election_ms * chance.between(4, 12),
+                falls_silent=chance.below(3) == 0,
+            )
+            for name in checks.names
+        }
+
+    def _look_at_sessions(self, node: SimNode) -> None:
+        peer = node.host.peers.get(PEER) if node.host is not None else None
+        if peer is not None and peer.machine.is_between_batches:
+            self.session_checks.looked(node.name, peer.machine)
+
     def _moment(self) -> int:
         return self.scheduler.performed
 
@@ -119,6 +148,8 @@ class Cluster:
             node.receive(source, frame, is_peer=source in self.nodes)
         elif destination == "operator":
             self.operator.receive(frame)
+        elif destination in self.session_clients:
+            self.session_clients[destination].receive(frame)
         else:
             self.clients[destination].receive(frame)
 

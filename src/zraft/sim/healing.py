@@ -62,6 +62,23 @@ def heal_all(cluster: Cluster) -> None:
         raise Violation("equality", f"{_difference(cluster)}; {_story(cluster)}")
 
 
+def check_sessions(cluster: Cluster) -> None:
+    """Silent clients' sessions end, though nobody writes (S5), those of others live on; then counts are compared."""
+    holders = cluster.session_clients.values()
+    if not holders:
+        return
+    most = max(holder.timeout_ms for holder in holders)
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + int(1.03 * most) + 3 * cluster.election_ms)
+    _, peers = _members(cluster)
+    for holder in holders:
+        lives = [holder.session in peer.machine.sessions for peer in peers] if holder.session else []
+        if holder.is_silent and any(lives):
+            raise Violation("sessions", f"{holder.name} is silent, its session {holder.session} has not ended")
+        if not holder.is_silent and not all(lives):
+            raise Violation("sessions", f"session {holder.session} of {holder.name} has ended, and it was kept alive")
+    cluster.session_checks.judge(cluster.checks.ledger.committed)
+
+
 def _start(node: SimNode) -> None:
     if not node.start() and not node.start():  # a rotten disk was exchanged for an empty one
         raise Violation("restart", f"{node.name} cannot start: {node.fault}")
@@ -115,17 +132,26 @@ def _is_equal(cluster: Cluster) -> bool:
     return False
 
 
+def _members(cluster: Cluster) -> tuple[str, list[Peer]]:
+    """The replicas of the last committed configuration; or what is wrong with that."""
+    ledger = cluster.checks.ledger
+    if not ledger.committed.configurations:
+        return "no configuration is committed", []
+    last = ledger.committed.configurations[-1].membership
+    if last is None or not last.is_stable:
+        return f"the configuration is not stable: {last}", []
+    peers = [peer for member in last.voters if (peer := _peer(cluster, member)) is not None]
+    if len(peers) < len(last.voters):
+        return f"not every member runs: {', '.join(str(member) for member in last.voters)}", []
+    return "", peers
+
+
 def _difference(cluster: Cluster) -> str:
     """Empty, or what keeps the members of the last committed configuration from being equal."""
     ledger = cluster.checks.ledger
-    if not ledger.committed.configurations:
-        return "no configuration is committed"
-    last = ledger.committed.configurations[-1].membership
-    if last is None or not last.is_stable:
-        return f"the configuration is not stable: {last}"
-    peers = [peer for member in last.voters if (peer := _peer(cluster, member)) is not None]
-    if len(peers) < len(last.voters):
-        return f"not every member runs: {', '.join(str(member) for member in last.voters)}"
+    problem, peers = _members(cluster)
+    if problem:
+        return problem
     states = [(peer.raft.log.last_index, peer.raft.commit_index, peer.machine.last_applied) for peer in peers]
     end = ledger.committed.end.last
     if any(state != (end, end, end) for state in states):

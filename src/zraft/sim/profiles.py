@@ -70,6 +70,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of clocks, in thousandths."""
     skewed: int = 25
     """Percent of the nodes whose clock runs at such a rate."""
+    sessions: int = 0
+    """Clients with sessions, besides the others; the backend is then "table"."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
@@ -147,6 +149,25 @@ PROFILES: Final = {
             rot=(5_000, 50_000),
         ),
         Profile(name="table", backend="table", clients=(2, 5), keys=(1, 3), reads=(30, 60)),
+        Profile(
+            name="sessions",
+            backend="table",
+            sessions=4,
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            clients=(1, 2),
+            keys=(1, 2),
+            skewed=0,
+            chaos_timeouts=80,
+            jitter_ms=(1, 100),
+            loss=(1_000, 100_000),
+            pause=(5_000, 20_000),
+            partition=(5_000, 30_000),
+            heal=(20_000, 100_000),
+            crash=(5_000, 30_000),
+            restart=(50_000, 300_000),
+        ),
         Profile(
             name="calm",
             chaos_timeouts=10,

@@ -206,6 +206,23 @@ def test_a_lost_connection_takes_its_watches() -> None:
     assert world[node].it._with_local == {}
 
 
+def test_changes_from_before_a_watch_do_not_fire_it() -> None:
+    """Also where another watch was there meanwhile, and went unfired."""
+    world = World()
+    node, owner, other = world.found(), Owner(world), Owner(world, b"o" * 16)
+    for each in (owner, other):
+        each.start(node)
+    owner.query(node, "x", 50)
+    world.settle()
+    world[node].it.forget(owner)
+    wrote(world, node, "k", 1)
+    assert other.now(other.query(node, "k", 51)) == 1
+    wrote(world, node, "x", 1)
+    assert other.fired == []
+    wrote(world, node, "k", 2)
+    assert numbers(other.fired) == [51]
+
+
 def numbers(fired: Iterable[Triggered]) -> list[int]:
     return [each.id for each in fired]
 
