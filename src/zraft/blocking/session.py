@@ -9,7 +9,6 @@ from typing import Self
 from zraft.blocking.light import Run
 from zraft.client import session
 from zraft.client.light_session import Written
-from zraft.client.session_state import State
 from zraft.client.triggers import WatchTrigger
 from zraft.client.waiting import Timeout
 from zraft.types import Value
@@ -48,7 +47,7 @@ class Session:
         return self._session.expires_at
 
     @property
-    def state(self) -> State:
+    def state(self) -> str:
         """As `zraft.Session.state`."""
         return self._session.state
 

@@ -14,7 +14,6 @@ import msgspec
 from zraft.client.caller import Caller
 from zraft.client.light_session import Written
 from zraft.client.session_calls import Resume
-from zraft.client.session_state import State
 from zraft.client.triggers import WatchTrigger
 from zraft.client.upkeep import Upkeep
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
@@ -115,7 +114,7 @@ class Session:
         return self._upkeep.line.expires_at
 
     @property
-    def state(self) -> State:
+    def state(self) -> str:
         """Is "connecting", "connected", "suspended" (nobody answers, for now), "expired" or "closed"."""
         return self._upkeep.state()
 
