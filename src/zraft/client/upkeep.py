@@ -19,7 +19,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from zraft.client.caller import Caller
-from zraft.client.connection import Connection, ConnectionLost, Expired, Landed
+from zraft.client.connection import Connection, Expired, Landed
 from zraft.client.groups import conf_of
 from zraft.client.rotation import ELECTION_S, FAIL_S, SHORTEST_S, Blame, Rotation, blame
 from zraft.client.session_calls import Call, Outcome, Resume, Stopping, Told, What, resumed
@@ -391,7 +391,7 @@ class Upkeep:
                 else:
                     self.end("expired", SessionExpired(str(error) or "the session has ended"))
             return error
-        whose = Blame.ABSENT if isinstance(error, ConnectionLost) else blame(error)
+        whose = blame(error)
         if whose is Blame.NOBODY:
             return error
         if whose is Blame.BUSY:
@@ -461,7 +461,7 @@ class Upkeep:
             seconds = self.line.expires_at - self._loop.time()
             try:
                 conf = await conf_of(self._caller, seed, max(0.0, seconds))
-            except (PeerUnavailable, RequestTimeout) as error:
+            except (PeerUnavailable, RequestTimeout, ProtocolError) as error:
                 self._rotation.failed(seed, str(error), self._loop.time())
                 await asyncio.sleep(self._rotation.free_at() - self._loop.time())
             else:
