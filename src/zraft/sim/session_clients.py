@@ -120,16 +120,20 @@ class SessionClient:
 
     def _tick(self, _: object) -> None:
         chance = self._chance
-        if self._falls_silent and self.session and not chance.below(40):
+        if self._falls_silent and self.session and not self.is_resting and not chance.below(40):
             self.is_silent = True
         if self.is_silent:
+            return
+        if self.session and not self.is_resting and chance.below(30) == 0:
+            nap_ms = self.timeout_ms * chance.between(95, 115) // 100
+            self._scheduler.after(nap_ms, self._hurry, chance.between(1, 30), owner=self.owner)
             return
         self._scheduler.after(1 + chance.exponential(max(self.timeout_ms // 10, 1)), self._tick, owner=self.owner)
         if not self.session:
             if not self.is_resting:
                 self._send([self._opening()])
         elif self.is_resting or chance.below(3) == 0:
-            self._send([self._ask(lambda n: Ping(n, self._target.name, self.session, self._token))])
+            self._send([self._pinging()])
         elif self._is_stopping or chance.below(60) == 0:
             self._is_stopping = True
             self._checks.stops(self.session)
@@ -142,6 +146,14 @@ class SessionClient:
             unanswered = [n for n in range(self._known + 1, self._sequence + 1) if n not in self._answered]
             self._send([self._write(sequence) for sequence in unanswered])
 
+    def _hurry(self, pings: int) -> None:
+        """It was away for about its timeout: is its session still there?"""
+        if pings and self.session:
+            self._send([self._pinging()])
+            self._scheduler.after(1 + self._chance.below(8), self._hurry, pings - 1, owner=self.owner)
+        else:
+            self._tick(None)
+
     # -- what it asks
 
     def _ask(self, make: Callable[[int], SessionRequest], sequence: int = 0, key: str = "") -> bytes:
@@ -152,6 +164,9 @@ class SessionClient:
 
     def _opening(self) -> bytes:
         return self._ask(lambda n: StartSession(n, self._target.name, self._token, self.timeout_ms))
+
+    def _pinging(self) -> bytes:
+        return self._ask(lambda n: Ping(n, self._target.name, self.session, self._token))
 
     def _write(self, sequence: int) -> bytes:
         is_temporary = sequence % _TEMPORARY == 0

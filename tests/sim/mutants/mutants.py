@@ -163,6 +163,57 @@ MUTANTS = (
         near=19,
     ),
     Mutant(
+        "BM-068",
+        "a client is told that its session lives when the end of it is already appended",
+        (
+            Change("zraft.peer.keeper:Keeper.run", "elif session.id in self._endings:", "elif False:"),
+            Change("zraft.peer.keeper:Keeper._of_session", "elif ending is not None:", "elif False:"),
+        ),
+        "sessions",
+    ),
+    Mutant(
+        "BM-070",
+        "a new leader goes on with deadlines that are over",
+        (Change("zraft.peer.keeper:Keeper._grant_all", "now + session.timeout_ms", "now"),),
+        "sessions",
+    ),
+    Mutant(
+        "BM-071",
+        "deadlines are compared with the wall clock",
+        (Change(f"{_PEER}.turn", "self.keeper.turn(now)", "self.keeper.turn(wall % 1_000_000_000)"),),
+        "sessions",
+    ),
+    Mutant(
+        "BM-076",
+        "a write that is sent again runs again",
+        (Change("zraft.session.sessions:Sessions.admit", "if sequence <= session.last:", "if False:"),),
+        "sessions",
+    ),
+    Mutant(
+        "BM-082",
+        "a watch outlives the leadership in which it was set",
+        (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
+        "sessions",
+    ),
+    Mutant(
+        "BM-083",
+        "of many changes at once one is lost",
+        (
+            Change(
+                "zraft.peer.keeper:Keeper.applied",
+                "self.watches.fire(machine.take_changes())",
+                "self.watches.fire(machine.take_changes()[1:])",
+            ),
+        ),
+        "sessions",
+    ),
+    Mutant(
+        "BM-084",
+        "what is deleted with a session changes nothing for whoever watches it",
+        (Change("zraft.session.machine:ReplicatedMachine._end_session", "self._note_changes(changed)", "pass"),),
+        "sessions",
+    ),
+    Mutant(
         "BM-090",
         "the leader counts itself before its disk is done",
         (
