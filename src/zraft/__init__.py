@@ -4,6 +4,7 @@ Node, Config          one process that holds peers of groups
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
 table                 commands and queries of the backend "table"
+recipes               a lock, an election, a counter, made of sessions
 ZraftError            the root of every error, see `zraft.errors`
 """
 
@@ -88,6 +89,7 @@ from zraft.types import NOT_FOUND, PeerId
 
 if TYPE_CHECKING:
     from zraft import blocking as blocking
+    from zraft import recipes as recipes
     from zraft import table as table
     from zraft import testing as testing
     from zraft.node.node import Node
@@ -185,6 +187,10 @@ def __getattr__(name: str) -> Any:
         import zraft.blocking as blocking
 
         return blocking
+    if name == "recipes":
+        import zraft.recipes as recipes
+
+        return recipes
     if name == "table":
         import zraft.table as table
 

@@ -30,6 +30,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "blocking": frozenset({"*"}),
     "testing": frozenset({"*"}),
     "table": frozenset({"machine"}),
+    "recipes": frozenset({"client", "machine"}),
 }
 
 # Libraries from outside, and the rooms that may use them ("*": all). What is not listed is not a dependency.

@@ -8,6 +8,7 @@
     client     `Client`, over the one loop that all clients share
     light      `LightSession`
     session    `Session`
+    recipes    what `zraft.recipes` has
     functions  the functions, with the default client
     node       `Node`
 

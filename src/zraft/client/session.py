@@ -5,6 +5,7 @@ What users call. `upkeep` has the connection and the clock, `triggers` what the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator, Hashable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ import msgspec
 
 from zraft.client.caller import Caller
 from zraft.client.light_session import Written
-from zraft.client.session_calls import Resume
+from zraft.client.session_calls import Outcome, Resume
 from zraft.client.triggers import WatchTrigger
 from zraft.client.upkeep import Upkeep
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
@@ -170,6 +171,10 @@ class Session:
         while (trigger := await next_trigger(self)) is not None:
             yield trigger
 
+    def forget(self, ref: Hashable) -> None:
+        """The watches `ref` are of no interest any more: they fire no triggers, and those that are kept are gone."""
+        self._upkeep.watching.forget_all(ref)
+
     async def wait_trigger(self, ref: Hashable, *, timeout: Timeout = None) -> WatchTrigger:
         """The next trigger of the watch `ref`, also one that fired before this call. Raises `RequestTimeout`."""
         if ref is None:
@@ -182,6 +187,17 @@ class Session:
         if self._upkeep.line.is_over:
             raise self._upkeep.line.error()
         raise RequestTimeout(f"the watch {ref!r} did not fire within {said(seconds)}", executed="no")
+
+
+def write_later(session: Session, data: Value) -> asyncio.Future[Outcome] | None:
+    """The write `data` goes out after those before it, however many these are; None where the session is over.
+
+    For what has to be undone by a task that has no time left: nobody needs to wait for it.
+    """
+    upkeep = session._upkeep
+    if session.state in ("closed", "expired"):
+        return None
+    return upkeep.write(msgspec.Raw(encode_value(data)), temporary=False, seconds=FOREVER, is_bound=False)
 
 
 async def next_trigger(session: Session) -> WatchTrigger | None:

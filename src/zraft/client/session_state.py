@@ -193,9 +193,12 @@ class Window(Generic[CallT]):
         """Those that are not answered, in their order."""
         return list(self._pending.values())
 
-    def add(self, call: CallT, *, temporary: bool) -> Pending[CallT]:
-        """The next write. Raises `Overloaded` where too many are unanswered, counted from the first of them."""
-        if self._next - self._first >= SESSION_UNANSWERED:
+    def add(self, call: CallT, *, temporary: bool, is_bound: bool = True) -> Pending[CallT]:
+        """The next write. Raises `Overloaded` where too many are unanswered, counted from the first of them.
+
+        Not where it is not bound: the leader refuses it then, and it goes out again until there is room.
+        """
+        if is_bound and self._next - self._first >= SESSION_UNANSWERED:
             raise Overloaded(f"{SESSION_UNANSWERED} writes of this session are unanswered", reason="session")
         write = Pending(self._next, call, temporary=temporary)
         self._pending[self._next] = write

@@ -83,6 +83,12 @@ class Triggers(Generic[WaiterT]):
         self._asked.pop(number, None)
         self._missed.pop(number, None)
 
+    def forget_all(self, ref: Any) -> None:
+        """Nobody wants to know of the watches `ref`: they fire nothing, and what was kept of them is gone."""
+        self._open = {number: other for number, other in self._open.items() if other != ref}
+        for serial in self._kept_of.pop(ref, ()):
+            del self._kept[serial]
+
     def fired(self, number: int, reason: Reason = "change") -> list[tuple[WaiterT, WatchTrigger]]:
         """The leader says that the watch fired: whom to wake with what. Nothing where it is not open."""
         for table in (self._open, self._asked):

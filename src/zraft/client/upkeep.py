@@ -148,11 +148,15 @@ class Upkeep:
 
     # -- requests
 
-    def write(self, command: msgspec.Raw, *, temporary: bool, seconds: float) -> asyncio.Future[Outcome]:
-        """What will become of the next write. Raises `Overloaded`."""
+    def write(
+        self, command: msgspec.Raw, *, temporary: bool, seconds: float, is_bound: bool = True
+    ) -> asyncio.Future[Outcome]:
+        """What will become of the next write. Raises `Overloaded` where it is bound to what may be unanswered."""
         deadline = self._loop.time() + seconds
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._window.add(Call(command, future, deadline=deadline, seconds=seconds), temporary=temporary)
+        self._window.add(
+            Call(command, future, deadline=deadline, seconds=seconds), temporary=temporary, is_bound=is_bound
+        )
         if deadline < self._due_at:
             self._due_at = deadline
             self._arm(deadline)

@@ -30,6 +30,10 @@ class Watching:
         """The query was not answered, or nobody waits for its answer."""
         self._triggers.forget(number)
 
+    def forget_all(self, ref: Hashable) -> None:
+        """Nobody wants to know of the watches `ref`."""
+        self._triggers.forget_all(ref)
+
     def opened(self, number: int) -> None:
         """The query was answered."""
         self._wake(self._triggers.opened(number))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import zraft
-from zraft import blocking
+from zraft import blocking, recipes
+from zraft.blocking import recipes as plain_recipes
 from zraft.client import functions
 
 NAMES_OF_ASYNC = {"aclose": "close", "stop": "stop"}
@@ -34,6 +35,16 @@ def test_every_public_method_is_there_with_the_same_arguments(name: str) -> None
         assert not inspect.iscoroutinefunction(ours), method
         if callable(its):
             assert arguments(ours) == arguments(its), method
+
+
+@pytest.mark.parametrize("name", recipes.__all__)
+def test_every_recipe_is_there_with_the_same_methods(name: str) -> None:
+    """For sessions without `async`."""
+    ours = public(getattr(plain_recipes, name))
+    for method, its in inspect.getmembers(getattr(recipes, name)):
+        if not method.startswith("_"):
+            assert not callable(its) or arguments(ours[method]) == arguments(its), method
+            assert not inspect.iscoroutinefunction(ours[method])
 
 
 def test_every_function_is_there_with_the_same_arguments() -> None:

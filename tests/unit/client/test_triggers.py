@@ -144,6 +144,19 @@ def test_a_waiter_that_left_is_given_nothing() -> None:
     assert triggers.wait_on("late", "a") == change("a")
 
 
+def test_what_is_forgotten_fires_nothing_and_is_kept_no_more() -> None:
+    """By its reference; others are as they were."""
+    triggers = watching("a", "b", "a", "b")
+    for number in (1, 2):
+        triggers.fired(number)
+    triggers.forget_all("a")
+    assert triggers.fired(3) == []
+    assert triggers.count == 2
+    assert triggers.wait_any("w") == change("b")
+    assert triggers.lost() == []
+    assert triggers.wait_any("w") == leader("b")
+
+
 def test_the_end_wakes_everybody_and_forgets_everything() -> None:
     """Nothing is told of a session that is over."""
     triggers = watching("a", "b")
