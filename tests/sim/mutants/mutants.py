@@ -179,8 +179,12 @@ MUTANTS = (
     ),
     Mutant(
         "BM-071",
-        "deadlines are compared with the wall clock",
-        (Change(f"{_PEER}.turn", "self.keeper.turn(now)", "self.keeper.turn(wall % 1_000_000_000)"),),
+        "deadlines are compared with a clock that jumps by an hour",
+        (
+            Change(
+                f"{_PEER}.turn", "self.keeper.turn(now)", "self.keeper.turn(now + (wall // 1000 % 5 == 0) * 3_600_000)"
+            ),
+        ),
         "sessions",
     ),
     Mutant(
