@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Hashable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,13 +57,10 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """As `stop`; that it has expired is not said twice."""
+        """As `stop`. That it has expired, by now or before, is no error here: it is over, as it should be."""
         if not self._upkeep.is_over():
-            try:
+            with suppress(SessionExpired):
                 await self.stop()
-            except SessionExpired:
-                if error is None:
-                    raise
 
     async def _start(self) -> Self:
         """Returns once it is connected. Raises `ConnectionTimeout`, and what makes it impossible."""
@@ -159,7 +157,7 @@ class Session:
         return outcome
 
     async def _query(self, query: Value, watch: Hashable, timeout: Timeout) -> Result:
-        return await self._upkeep.query(msgspec.Raw(encode_value(query)), watch, seconds_of(timeout))
+        return await self._upkeep.query(msgspec.Raw(encode_value(query)), _reference(watch), seconds_of(timeout))
 
     # -- watches
 
@@ -181,12 +179,21 @@ class Session:
             raise UsageError("None is no reference of a watch")
         self._upkeep.check(even_stopping=True)
         seconds = seconds_of(timeout)
-        trigger = await self._upkeep.watching.wait(ref, seconds)
+        trigger = await self._upkeep.watching.wait(_reference(ref), seconds)
         if trigger is not None:
             return trigger
         if self._upkeep.line.is_over:
             raise self._upkeep.line.error()
         raise RequestTimeout(f"the watch {ref!r} did not fire within {said(seconds)}", executed="no")
+
+
+def _reference(ref: Hashable) -> Hashable:
+    """What a watch can be known by. Raises `UsageError`."""
+    try:
+        hash(ref)
+    except TypeError as error:
+        raise UsageError(f"no reference of a watch: {error}") from None
+    return ref
 
 
 def write_later(session: Session, data: Value) -> asyncio.Future[Outcome] | None:

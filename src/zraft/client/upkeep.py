@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets as chance
 from collections.abc import Hashable, Sequence
+from time import monotonic
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -63,13 +64,17 @@ _PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, O
 
 
 class Upkeep:
-    """One session, from its start to its end. Times are those of the loop's clock."""
+    """One session, from its start to its end.
+
+    Times are those of `time.monotonic`, which event loops count by, too; but a loop may tell the time of its last turn,
+    and after a long one a session has to know that it has expired.
+    """
 
     def __init__(self, caller: Caller, peers: PeerId | Sequence[PeerId], timeout_s: float, resume: Resume) -> None:
         if not peers:
             raise NoPeers("a session needs at least one peer")
         self._caller, self._loop = caller, caller.loop
-        self.line = Lifeline(timeout_s, self._loop.time())
+        self.line = Lifeline(timeout_s, monotonic())
         self._seed = peers if isinstance(peers, PeerId) else None
         """The peer whose configuration is still to be read."""
         self._rotation = self._ring([peers] if isinstance(peers, PeerId) else peers, None)
@@ -105,7 +110,7 @@ class Upkeep:
         """From now on there is a task and a timer, until the end."""
         if not self._is_begun:
             self._is_begun = True
-            self.line = Lifeline(self.line.timeout_s, self._loop.time())
+            self.line = Lifeline(self.line.timeout_s, monotonic())
             self._caller.spawn(self._run(), f"session of {self._peer}")
             self._arm(self.line.expires_at)
 
@@ -130,7 +135,7 @@ class Upkeep:
 
     def is_over(self) -> bool:
         """By now at the latest, whether or not the timer came to it."""
-        now = self._loop.time()
+        now = monotonic()
         if not self.line.is_over and self._is_begun and now >= self.line.expires_at:
             self.line.check(now, self._rotation.missing(now))
             self._finish()
@@ -138,7 +143,7 @@ class Upkeep:
 
     def state(self) -> State:
         """As users see it, now. Ends nothing, so that any thread may ask."""
-        return self.line.state_at(self._loop.time())
+        return self.line.state_at(monotonic())
 
     def end(self, state: State, error: RequestError) -> None:
         """It is over, if it was not before."""
@@ -152,7 +157,7 @@ class Upkeep:
         self, command: msgspec.Raw, *, temporary: bool, seconds: float, is_bound: bool = True
     ) -> asyncio.Future[Outcome]:
         """What will become of the next write. Raises `Overloaded` where it is bound to what may be unanswered."""
-        deadline = self._loop.time() + seconds
+        deadline = monotonic() + seconds
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._window.add(
             Call(command, future, deadline=deadline, seconds=seconds), temporary=temporary, is_bound=is_bound
@@ -165,13 +170,13 @@ class Upkeep:
 
     async def query(self, data: msgspec.Raw, watch: Hashable, seconds: float) -> Result:
         """The answer of whoever leads; with a `watch` that is not None its triggers go to `watching`."""
-        deadline = self._loop.time() + seconds
+        deadline = monotonic() + seconds
         while True:
             self.check()
             if self._connection is None or not self.line.is_connected:
                 await self._wait_connected(deadline, seconds)
                 continue
-            connection, peer, now = self._connection, self._peer, self._loop.time()
+            connection, peer, now = self._connection, self._peer, monotonic()
             self._asks(now)
             future, number = self._put_query(connection, data, watch, deadline)
             try:
@@ -214,7 +219,7 @@ class Upkeep:
 
     async def _wait_connected(self, deadline: float, seconds: float) -> None:
         """Until something about it has changed. Raises `RequestTimeout`, "no"."""
-        now = self._loop.time()
+        now = monotonic()
         if now >= deadline:
             raise RequestTimeout(f"{self._rotation.missing(now)} (after {said(seconds)})", executed="no")
         await asyncio.wait([self._changed], timeout=None if deadline == FOREVER else deadline - now)
@@ -230,7 +235,7 @@ class Upkeep:
 
     def _send(self) -> None:
         """Whatever is to be sent and may be, in its order."""
-        connection, now = self._connection, self._loop.time()
+        connection, now = self._connection, monotonic()
         if connection is None or not self.line.is_connected:
             return
         if now < self._paused_until:
@@ -278,7 +283,7 @@ class Upkeep:
         return True
 
     def _pause(self, seconds: float) -> None:
-        self._paused_until = max(self._paused_until, self._loop.time() + max(SHORTEST_S, seconds))
+        self._paused_until = max(self._paused_until, monotonic() + max(SHORTEST_S, seconds))
         self._arm(self._paused_until)
 
     def _prove(self) -> None:
@@ -294,7 +299,7 @@ class Upkeep:
             request = ResumeSession(number, name, self.token, self._life)
         else:
             request = StartSession(number, name, self.token, max(1, round(self.line.timeout_s * 1000)))
-        if self._tell(connection, request, None, self._loop.time()):
+        if self._tell(connection, request, None, monotonic()):
             self._pings += 1
 
     # -- what comes back
@@ -411,7 +416,7 @@ class Upkeep:
 
     def _leave(self, whose: Blame, why: str, named: PeerId | None = None) -> None:
         """The peer is not the one to ask; the task looks for the one that is. Every open watch fires."""
-        now = self._loop.time()
+        now = monotonic()
         if whose is Blame.FOLLOWER:
             self._rotation.not_leader(self._peer, named, now)
         else:
@@ -462,19 +467,19 @@ class Upkeep:
         """Reads the configuration, if only one peer is known; as often as it takes."""
         seed = self._seed
         while seed is not None and not self.line.is_over:
-            seconds = self.line.expires_at - self._loop.time()
+            seconds = self.line.expires_at - monotonic()
             try:
                 conf = await conf_of(self._caller, seed, max(0.0, seconds))
             except (PeerUnavailable, RequestTimeout, ProtocolError) as error:
-                self._rotation.failed(seed, str(error), self._loop.time())
-                await asyncio.sleep(self._rotation.free_at() - self._loop.time())
+                self._rotation.failed(seed, str(error), monotonic())
+                await asyncio.sleep(self._rotation.free_at() - monotonic())
             else:
                 self._rotation = self._ring([member.peer for member in conf.members], conf.leader)
                 seed = None
 
     async def _dialed(self) -> Connection | None:
         """An open connection to the peer that is to be asked next. None: there is none yet."""
-        now = self._loop.time()
+        now = monotonic()
         peer = self._rotation.choose(now)
         if peer is None:
             await asyncio.sleep(max(SHORTEST_S, self._rotation.free_at() - now))
@@ -484,14 +489,14 @@ class Upkeep:
             await connection.wait_open(self.line.expires_at)
         except (PeerUnavailable, RequestTimeout) as error:
             self._caller.release(connection)
-            self._rotation.failed(peer, str(error), self._loop.time())
+            self._rotation.failed(peer, str(error), monotonic())
             return None
         except asyncio.CancelledError:
             self._caller.release(connection)
             raise
         if not connection.is_open:
             self._caller.release(connection)
-            self._rotation.failed(peer, "the connection was lost at once", self._loop.time())
+            self._rotation.failed(peer, "the connection was lost at once", monotonic())
             return None
         self._peer = peer
         return connection
@@ -516,7 +521,7 @@ class Upkeep:
 
     def _do_what_is_due(self) -> None:
         """And set the timer for what is next."""
-        now = self._loop.time()
+        now = monotonic()
         if self.is_over():
             return
         if now >= self._due_at:

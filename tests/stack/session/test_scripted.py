@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,7 +32,8 @@ from zraft.wire.requests import Request
 from zraft.wire.session_requests import Ping, SessionQuery, SessionWrite, StartSession, StopSession, TriggerReason
 
 LONG = 20.0
-SHORT = 0.6
+SHORT = 0.5
+MIDDLE = 2.0
 
 
 async def outcome(call: Coroutine[Any, Any, Value]) -> Value | RequestError:
@@ -285,8 +287,8 @@ def test_pings_keep_an_idle_session_and_their_absence_ends_it() -> None:
 
     async def story(group: ScriptedGroup) -> None:
         async with zraft.Client() as client:
-            session = await client.start_session(group.peers, SHORT)
-            began, until = session.expires_at, session.expires_at + SHORT
+            session = await client.start_session(group.peers, MIDDLE)
+            began, until = session.expires_at, session.expires_at + MIDDLE
             await wait_until("pings move the end", lambda: session.expires_at > until)
             assert len(group.asked(Ping)) >= 2
             group.twist = lambda _: SILENCE
@@ -300,6 +302,21 @@ def test_pings_keep_an_idle_session_and_their_absence_ends_it() -> None:
             for late in (session.write("b"), session.query("all"), session.stop()):
                 with pytest.raises(SessionExpired):
                     await late
+
+    play(story)
+
+
+def test_a_client_that_stood_still_for_too_long_knows_it_at_once() -> None:
+    """Before anything is sent: the group may have given its temporary data to others."""
+
+    async def story(group: ScriptedGroup) -> None:
+        async with zraft.Client() as client:
+            session = await client.start_session(group.peers, SHORT)
+            time.sleep(SHORT)  # noqa: ASYNC251 - this is the fault
+            assert session.state == "expired"
+            with pytest.raises(SessionExpired):
+                await session.write("late")
+            assert group.ran == []
 
     play(story)
 
@@ -323,7 +340,7 @@ def test_a_leader_that_falls_silent_is_left_for_another() -> None:
     """Long before the session expires; the write that waited runs there."""
 
     async def story(group: ScriptedGroup) -> None:
-        async with zraft.Client() as client, client.start_session(group.peers, 4 * SHORT) as session:
+        async with zraft.Client() as client, client.start_session(group.peers, 4 * MIDDLE) as session:
             group.nodes[0].script = lambda _: SILENCE
             group.leader = 1
             assert await session.write("a") == ["ran", "a"]
@@ -349,6 +366,19 @@ def test_a_watch_fires_once_and_goes_to_whoever_waits_on_its_reference() -> None
             assert found == [zraft.WatchTrigger(("c", 1), "change"), zraft.WatchTrigger("a", "change")]
             with pytest.raises(RequestTimeout):
                 await session.wait_trigger("a", timeout=0.05)
+            await session.query("all", watch="forgotten")
+            session.forget("forgotten")
+            group.push(group.asked(SessionQuery)[-1].watch)
+            with pytest.raises(RequestTimeout):
+                await session.wait_trigger("forgotten", timeout=0.05)
+            unhashable: Any = ["a"]
+            for misuse in (
+                session.query("all", watch=unhashable),
+                session.wait_trigger(unhashable),
+                session.wait_trigger(None),
+            ):
+                with pytest.raises(UsageError):
+                    await misuse
 
     play(story)
 

@@ -20,7 +20,7 @@ from zraft.types import NOT_FOUND, Value
 T = TypeVar("T")
 
 LONG = 20.0
-SHORT = 1.0
+SHORT = 3.0
 WAIT_S = 20.0
 
 Story = Callable[[LocalCluster, zraft.Client], Awaitable[T]]
@@ -227,7 +227,7 @@ def test_a_session_without_a_leader_is_suspended_and_then_expired() -> None:
     """Every later call says so."""
 
     async def story(cluster: LocalCluster, client: zraft.Client) -> None:
-        session = await client.start_session(cluster.peers, 2 * SHORT)
+        session = await client.start_session(cluster.peers, SHORT)
         for number in range(3):
             await cluster.stop(number)
         await wait_until("it is suspended", lambda: session.state != "connected")
@@ -282,6 +282,6 @@ def test_no_leader_is_a_connection_timeout() -> None:
             await cluster.stop(number)
         for peers in (cluster.peers, cluster.peers[2], cluster.peers[0]):
             with pytest.raises(ConnectionTimeout):
-                assert (await client.start_session(peers, SHORT)).id
+                assert (await client.start_session(peers, SHORT / 5)).id
 
     play(story)
