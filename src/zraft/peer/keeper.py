@@ -195,6 +195,8 @@ class Keeper:
         """What a client asks of this leader. A command in it was found sound at the door."""
         desk = self._peer.desk
         match request:
+            case _ if not self.leads:
+                desk.fail(asked, self._not_leader())
             case StartSession():
                 desk.items.append((asked, open_item(token_digest(request.token), request.timeout_ms)))
             case ResumeSession():
@@ -257,10 +259,10 @@ class Keeper:
             desk.items.append((asked, item))
 
     def run(self, now: Millis, asked: Asked, request: SessionRequest) -> None:
-        """A majority has confirmed the leader since `request` came, and what was committed then is applied."""
-        if not self.leads:
-            self._peer.desk.fail(asked, self._not_leader())
-            return
+        """A majority has confirmed the leader since `request` came, and what was committed then is applied.
+
+        A leadership that went meanwhile may leave the end of a session in its log: nobody is told anything then.
+        """
         if not self.is_serving or isinstance(request, StartSession | ResumeSession):
             self.request(now, asked, request)
             return

@@ -405,7 +405,7 @@ class Peer:
             tuple(member.peer for member in membership.voters) if membership is not None else (),
             sessions=len(self.machine.sessions),
             watchers=self.keeper.watches.count,
-            ephemerals=self.machine.backend.temporary_count(),
+            ephemerals=self.machine.temporary_count(),
             backend=self.backend,
         )
 

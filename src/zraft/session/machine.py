@@ -262,6 +262,11 @@ class ReplicatedMachine:
             return None
         return None if due is None else max(due, self._not_due_before)
 
+    def temporary_count(self) -> int:
+        """How much temporary data the backend says that it has; 0 where it raises: this is for a status only."""
+        count = attempted("temporary_count", self.backend.temporary_count)
+        return count if type(count) is int else 0
+
     def take_changes(self) -> list[tuple[Index, tuple[Any, ...]]]:
         """The changed keys (or `Change`s) of each entry since the last call, in log order."""
         changes, self._changes = self._changes, []

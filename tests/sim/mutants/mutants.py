@@ -170,12 +170,14 @@ MUTANTS = (
             Change("zraft.peer.keeper:Keeper._of_session", "elif ending is not None:", "elif False:"),
         ),
         "sessions",
+        median=6,
     ),
     Mutant(
         "BM-070",
         "a new leader goes on with deadlines that are over",
         (Change("zraft.peer.keeper:Keeper._grant_all", "now + session.timeout_ms", "now"),),
         "sessions",
+        median=1,
     ),
     Mutant(
         "BM-071",
@@ -186,18 +188,21 @@ MUTANTS = (
             ),
         ),
         "sessions",
+        median=1,
     ),
     Mutant(
         "BM-076",
         "a write that is sent again runs again",
         (Change("zraft.session.sessions:Sessions.admit", "if sequence <= session.last:", "if False:"),),
         "sessions",
+        median=1,
     ),
     Mutant(
         "BM-082",
         "a watch outlives the leadership in which it was set",
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
+        median=2,
     ),
     Mutant(
         "BM-083",
@@ -210,6 +215,7 @@ MUTANTS = (
             ),
         ),
         "sessions",
+        median=2,
     ),
     Mutant(
         "BM-084",

@@ -229,6 +229,17 @@ def test_a_backend_that_fails_to_clear_up_changes_nothing_else() -> None:
     assert (replica.advance_error, len(replica.sessions)) == ("KeyError", 0)
 
 
+def test_a_backend_that_cannot_count_has_no_temporary_data_to_show() -> None:
+    """A status is no reason to stop."""
+
+    class Uncounted(Scripted):
+        def temporary_count(self) -> int:
+            raise KeyError
+
+    assert machine(Uncounted()).temporary_count() == 0
+    assert machine(Scripted()).temporary_count() == 0
+
+
 def test_a_new_life_of_a_client_is_not_taken_for_an_earlier_one() -> None:
     """What the earlier life has under way never runs: not even where the new one would use the same number."""
     backend = Scripted()
