@@ -173,8 +173,9 @@ def test_one_write_more_than_may_be_unanswered_is_refused() -> None:
         window.answered(write)
     with pytest.raises(Overloaded):
         window.add(0, temporary=False)
+    assert window.add(0, temporary=False, is_bound=False).sequence == SESSION_UNANSWERED + 1
     window.answered(writes[0])
-    assert window.add(0, temporary=False).sequence == SESSION_UNANSWERED + 1
+    assert window.add(0, temporary=False).sequence == SESSION_UNANSWERED + 2
 
 
 def test_what_no_leader_takes_leaves_its_number_to_the_next() -> None:
