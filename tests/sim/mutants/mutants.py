@@ -224,7 +224,7 @@ MUTANTS = (
             Change(
                 "zraft.peer.watches:Watches.fire",
                 "plain = _plain(",
-                "if type(key) is Change and key.kind != 'put': continue\n                plain = _plain(",
+                "if type(key) is Change and key.kind != 'put': continue\n            plain = _plain(",
             ),
         ),
         "sessions",
