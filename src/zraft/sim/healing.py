@@ -62,11 +62,32 @@ def heal_all(cluster: Cluster) -> None:
         raise Violation("equality", f"{_difference(cluster)}; {_story(cluster)}")
 
 
+WATCH_TIMEOUTS = 20
+"""Election timeouts in which clients with sessions watch each other, all being well."""
+
+
 def check_sessions(cluster: Cluster) -> None:
-    """Silent clients' sessions end, though nobody writes (S5), those of others live on; then counts are compared."""
-    holders = cluster.session_clients.values()
+    """Silent clients' sessions end, though nobody writes (S5), those of others do not; no watch misses a change."""
+    holders = list(cluster.session_clients.values())
     if not holders:
         return
+    _sessions_end(cluster)
+    for holder in holders:
+        holder.wake()
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + WATCH_TIMEOUTS * cluster.election_ms)
+    leaving = next((holder for holder in holders if not holder.is_silent), None)
+    if leaving is not None:
+        leaving.leave()
+    for holder in holders:
+        holder.rest()
+    _sessions_end(cluster)
+    watches = [watched for holder in holders if not holder.is_silent for watched in holder.open_watches]
+    cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
+
+
+def _sessions_end(cluster: Cluster) -> None:
+    """After the longest period and three election timeouts those of silent clients are gone, and no others."""
+    holders = cluster.session_clients.values()
     most = max(holder.timeout_ms for holder in holders)
     cluster.scheduler.run_until(cluster.scheduler.now_ms + int(1.03 * most) + 3 * cluster.election_ms)
     _, peers = _members(cluster)
@@ -76,7 +97,6 @@ def check_sessions(cluster: Cluster) -> None:
             raise Violation("sessions", f"{holder.name} is silent, its session {holder.session} has not ended")
         if not holder.is_silent and not all(lives):
             raise Violation("sessions", f"session {holder.session} of {holder.name} has ended, and it was kept alive")
-    cluster.session_checks.judge(cluster.checks.ledger.committed)
 
 
 def _start(node: SimNode) -> None:

@@ -74,6 +74,7 @@ class SessionClient:
         self.timeout_ms = timeout_ms
         self._falls_silent = falls_silent
         self.is_silent = self.is_resting = False
+        self._is_tired = True
         self.session = 0
         self.heard_ms: Millis = 0
         """When the last request was sent that was answered since."""
@@ -89,6 +90,8 @@ class SessionClient:
         self.served = 0
         self.fired = 0
         self._watches: dict[int, Watched] = {}
+        self._early: dict[int, Triggered] = {}
+        """Triggers that overtook the answer of their query, which no connection lets happen."""
         network.attach(self.owner)
 
     # -- its course
@@ -101,6 +104,21 @@ class SessionClient:
     def rest(self) -> None:
         """From now on it keeps its session, and does nothing else; who has fallen silent stays so."""
         self.is_resting = True
+
+    def wake(self) -> None:
+        """All is well now: it writes and watches as before, without naps, and does not fall silent by itself."""
+        self.is_resting = self._falls_silent = False
+        self._is_tired = False
+        self._watches.clear()
+
+    def leave(self) -> None:
+        """It falls silent for good."""
+        self.is_silent = True
+
+    @property
+    def open_watches(self) -> list[Watched]:
+        """What it watches, and has not been told of."""
+        return list(self._watches.values())
 
     def _renew(self) -> None:
         """The next session, with a token and a counter of its own."""
@@ -124,7 +142,7 @@ class SessionClient:
             self.is_silent = True
         if self.is_silent:
             return
-        if self.session and not self.is_resting and chance.below(30) == 0:
+        if self.session and self._is_tired and not self.is_resting and chance.below(30) == 0:
             nap_ms = self.timeout_ms * chance.between(95, 115) // 100
             self._scheduler.after(nap_ms, self._hurry, chance.between(1, 30), owner=self.owner)
             return
@@ -220,7 +238,7 @@ class SessionClient:
                 self.session = opened.session
                 self.heard_ms = asked.sent_ms
                 self._checks.opened(self, self._before)
-            elif self.session != opened.session:
+            elif self.session != opened.session and self._checks.lives(self.session):
                 raise Violation("sessions", f"{self.name} opened {self.session} and {opened.session} with one token")
             return
         self.heard_ms = max(self.heard_ms, asked.sent_ms)
@@ -228,6 +246,8 @@ class SessionClient:
             self._written(asked.sequence, result)
         elif isinstance(request, SessionQuery):
             self._watches[request.watch] = Watched(asked.key, result.index)
+            if request.watch in self._early:
+                self._triggered(self._early.pop(request.watch))
         elif isinstance(request, StopSession):
             self._renew()
 
@@ -245,7 +265,9 @@ class SessionClient:
 
     def _triggered(self, fired: Triggered) -> None:
         watched = self._watches.pop(fired.id, None)
-        if watched is not None and fired.reason is TriggerReason.CHANGE:
+        if watched is None:
+            self._early[fired.id] = fired
+        elif fired.reason is TriggerReason.CHANGE:
             self.fired += 1
             self._checks.fired(watched, fired.index)
 

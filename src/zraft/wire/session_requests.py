@@ -50,8 +50,9 @@ class StartSession(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=Fals
     """Open a session that its client proves by `token`, 128 bits that it has drawn and keeps secret.
 
     Answered by `Result`, whose value `decode_opened` reads. Asked again with the same token while the session lives, it
-    answers the same session, with the timeout that it was opened with: a retry is safe. OVERLOADED with reason
-    "sessions" where the group has as many as it may have.
+    answers the same session, with the timeout that it was opened with: a retry is safe. A copy that arrives after the
+    end of the session opens another one, which nobody uses and which ends by silence. OVERLOADED with reason "sessions"
+    where the group has as many as it may have.
     """
 
     id: _Number

@@ -219,8 +219,14 @@ MUTANTS = (
     ),
     Mutant(
         "BM-084",
-        "what is deleted with a session changes nothing for whoever watches it",
-        (Change("zraft.session.machine:ReplicatedMachine._end_session", "self._note_changes(changed)", "pass"),),
+        "what is removed fires no watch",
+        (
+            Change(
+                "zraft.peer.watches:Watches.fire",
+                "plain = _plain(",
+                "if type(key) is Change and key.kind != 'put': continue\n            plain = _plain(",
+            ),
+        ),
         "sessions",
     ),
     Mutant(

@@ -125,3 +125,11 @@ def test_a_watch_that_fires_too_early_or_misses_a_change_is_seen() -> None:
     found.fired(Watched("k", 2), 4)
     with pytest.raises(Violation, match="it changed at 3"):
         found.judge(committed(opening(), *put))
+
+
+def test_a_watch_that_did_not_fire_is_seen() -> None:
+    """Where it was set while nothing was lost."""
+    trail = committed(opening(), writing(1, 1, ["put", "k", 1]))
+    checks().judge(trail, [Watched("k", 2), Watched("other", 0)])
+    with pytest.raises(Violation, match="missed"):
+        checks().judge(trail, [Watched("k", 1)])

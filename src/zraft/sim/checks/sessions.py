@@ -87,6 +87,10 @@ class SessionChecks:
         self._holders[holder.session] = holder
         self.largest = max(self.largest, holder.session)
 
+    def lives(self, session: int) -> bool:
+        """Nobody has seen it end."""
+        return session in self._holders
+
     def told_gone(self, holder: Holder) -> None:
         """It was told that its session has ended."""
         if holder.session not in self._stopped:
@@ -112,8 +116,11 @@ class SessionChecks:
 
     # -- once it is over
 
-    def judge(self, committed: Trail) -> None:
-        """Counters and watches against the committed log. Raises Violation."""
+    def judge(self, committed: Trail, open_watches: Sequence[Watched] = ()) -> None:
+        """Counters and watches against the committed log; `open_watches` were set while all was well.
+
+        Raises Violation.
+        """
         machine = ReplicatedMachine(TableBackend(PeerId("judge", "nowhere:0")))
         machine.collect_changes = True
         for mark in committed.marks:
@@ -130,6 +137,10 @@ class SessionChecks:
         for index, keys in machine.take_changes():
             for key in keys:
                 changed.setdefault(key.key if isinstance(key, Change) else key, []).append(index)
+        for watched in open_watches:
+            missed = [at for at in changed.get(watched.key, []) if at > watched.index]
+            if missed:
+                raise Violation("watches", f"a watch on {watched.key} from {watched.index} on missed {missed}")
         for watched, index in self._fired:
             first = next((at for at in changed.get(watched.key, []) if at > watched.index), None)
             if first != index:
