@@ -215,7 +215,7 @@ MUTANTS = (
             ),
         ),
         "sessions",
-        median=2,
+        median=1,
     ),
     Mutant(
         "BM-084",
@@ -228,6 +228,7 @@ MUTANTS = (
             ),
         ),
         "sessions",
+        median=1,
     ),
     Mutant(
         "BM-090",
