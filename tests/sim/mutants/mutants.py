@@ -308,7 +308,7 @@ MUTANTS = (
             ),
         ),
         "sessions",
-        median=2,
+        median=1,
     ),
     Mutant(
         "BM-084",
@@ -321,6 +321,7 @@ MUTANTS = (
             ),
         ),
         "sessions",
+        median=1,
     ),
     Mutant(
         "BM-090",
