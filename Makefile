@@ -12,6 +12,8 @@ SEEDS ?= 1-300
 SEED ?=
 PROFILE_SEEDS ?= 1-20
 WORKERS ?= 2
+# These mostly wait: for disks, elections, other processes.
+STACK_WORKERS ?= 4
 
 # Everything that a run writes lies in the clone (or in a fresh temporary folder): two clones never meet.
 VENV := .venv
@@ -77,7 +79,7 @@ part-sim-suite:
 part-mutants:
 	$(PY) -m pytest -q -n $(WORKERS) --every-suite-runs tests/sim/mutants
 part-stack-suite:
-	$(COVER) -n $(WORKERS) --every-suite-runs tests/stack
+	$(COVER) -n $(STACK_WORKERS) --every-suite-runs tests/stack
 part-simulation:
 	$(PY) -m zraft sim --seeds $(SEEDS)
 part-coverage:

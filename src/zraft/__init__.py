@@ -1,6 +1,6 @@
 """zraft: replicated state machines for Python, durable and linearizable, by the Raft protocol.
 
-Node, Config          one process that holds peers of groups
+Node, Config          one process that holds peers of groups; PeerEvent: what becomes of them
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
 table                 commands and queries of the backend "table"
@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from zraft import blocking as blocking
     from zraft import table as table
     from zraft import testing as testing
+    from zraft.node.events import PeerEvent
     from zraft.node.node import Node
 
 # Where an application set up no logging, nothing is printed on its behalf.
@@ -94,6 +95,7 @@ logging.getLogger("zraft").addHandler(logging.NullHandler())
 
 __all__ = [
     "Node",
+    "PeerEvent",
     "Config",
     "ConsoleLog",
     "CrashLog",
@@ -175,6 +177,10 @@ def __getattr__(name: str) -> Any:
         from zraft.node.node import Node
 
         return Node
+    if name == "PeerEvent":
+        from zraft.node.events import PeerEvent
+
+        return PeerEvent
     if name == "blocking":
         import zraft.blocking as blocking
 

@@ -20,6 +20,7 @@
     ├─ CreateError           .errors
     ├─ StorageError          DiskFull, CorruptData, BackendMismatch, DataDirInUse, DataDirUnsafe
     ├─ AddressInUse          another process listens there
+    ├─ TransferError         files of a snapshot did not get across: .reason, .damaged, .is_resumable
     ├─ ProtocolError         remote bytes are wrong: that connection is closed, the node serves on
     │  └─ HandshakeRefused   .reason; who or what is at the other end is not what this side talks to
     └─ ReplicaFault          a broken invariant: this peer stops and says why
@@ -39,7 +40,17 @@ Executed = Literal["no", "maybe", "yes"]
 
 
 class ZraftError(Exception):
-    """Base of every error of this library."""
+    """Base of every error of this library. A copy, also one that went to another process, has the same attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copied, (type(self), self.args), self.__dict__
+
+
+def _copied(kind: type[ZraftError], args: tuple[Any, ...]) -> ZraftError:
+    """An error with these arguments of the exception, whatever its constructor takes."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class UsageError(ZraftError, ValueError):
@@ -157,7 +168,7 @@ class NotStable(MembershipError):
 
 
 class NewerExists(MembershipError):
-    """A newer configuration than the one named exists."""
+    """The configuration that the change was made for is not the present one; its peers may be the same."""
 
 
 class ChangeInProgress(MembershipError):
@@ -165,7 +176,11 @@ class ChangeInProgress(MembershipError):
 
 
 class PeersChanged(MembershipError):
-    """`old_peers` are not the current peers."""
+    """`old_peers` are not the current peers. `peers` are."""
+
+    def __init__(self, message: str = "", *, peers: Sequence[PeerId] = (), executed: Executed | None = None) -> None:
+        self.peers = tuple(peers)
+        super().__init__(message, executed=executed)
 
 
 class CatchUpTimeout(MembershipError):
@@ -194,9 +209,9 @@ class DiskFull(StorageError):
 class CorruptData(StorageError):
     """Bytes that were durable have changed. `path` and `offset` say where."""
 
-    def __init__(self, path: str, offset: int, what: str) -> None:
+    def __init__(self, path: str, offset: int, what: str = "") -> None:
         self.path, self.offset, self.what = path, offset, what
-        super().__init__(f"corrupt data in {path} at offset {offset}: {what}")
+        super().__init__(f"corrupt data in {path} at offset {offset}" + (f": {what}" if what else ""))
 
 
 class BackendMismatch(StorageError):
@@ -213,6 +228,18 @@ class DataDirUnsafe(StorageError):
 
 class AddressInUse(ZraftError):
     """Something else listens on the address."""
+
+
+class TransferError(ZraftError):
+    """Files of a snapshot did not get to another node. `reason` is a word of `wire.bulk.End`.
+
+    `is_resumable`: what has arrived is good, the rest may be sent over another connection. `damaged` names the files
+    whose checksum was wrong: nothing of them counts, they have to be sent again whole.
+    """
+
+    def __init__(self, reason: str, message: str, *, is_resumable: bool = True, damaged: Sequence[str] = ()) -> None:
+        self.reason, self.is_resumable, self.damaged = reason, is_resumable, tuple(damaged)
+        super().__init__(f"transfer ended ({reason}): {message}")
 
 
 class ProtocolError(ZraftError):

@@ -109,12 +109,46 @@ have waiting (`LINK_BYTES`)."""
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 
+BULK_STRANGERS: Final = 32
+"""Connections to the snapshot channel that have not said their token; one more closes the oldest of them."""
+
+BULK_TRANSFERS: Final = 64
+"""Snapshots that a node expects at once; each may take two threads, a few MiB of memory and BULK_UNSYNCED_BYTES."""
+
+BULK_FILES: Final = 4096
+"""Files of one snapshot."""
+
+BULK_PIECE_BYTES: Final = 512 * KIB
+"""Of a snapshot's file, what is moved by one call: the interpreter is taken back twice for so much, and held for the
+0.05 ms that its checksum takes. It fits into the processor's cache on its way from the socket to the file."""
+
+BULK_SYNC_BYTES: Final = 16 * MIB
+"""How much of a received file is given to the disk in one go."""
+
+BULK_UNSYNCED_BYTES: Final = 64 * MIB
+"""What of a received snapshot may not be on the disk yet; beyond it nothing is received."""
+
+BULK_TRICKLE_BYTES: Final = 4 * KIB
+"""A transfer that brings less than this within STALLED_MS has stalled."""
+
+BULK_RATE_MIN: Final = 64 * KIB
+"""The lowest limit for sending a snapshot, in bytes a second: a slower one would look like a stalled one."""
+
+BULK_VERDICT_MS: Final = 60_000
+"""How long the sender of a snapshot waits for the receiver's last syncs: of BULK_UNSYNCED_BYTES, or of BULK_FILES."""
+
 REDIAL_MIN_MS: Final = 50
 REDIAL_MAX_MS: Final = 2000
 """Pauses between attempts to reach a node: doubled from the first to the second, each shortened by chance to a half."""
 
 PEERS_PER_GROUP: Final = 31
 """Members of one configuration: a majority of more is slower and no safer."""
+
+QUIET_BEATS: Final = 20
+"""Heartbeats in which nothing happened, after which a group goes quiet: what is used now and then stays awake."""
+
+QUIET_CLAIMS: Final = 1 << 16
+"""Quiet followers that one node heartbeat names, where two nodes disagree: half a megabyte. Others have to wait."""
 
 SIMULATED_NODES: Final = 9
 """Nodes of one simulated cluster."""
@@ -136,6 +170,21 @@ JOURNAL_COPY_BYTES: Final = 256 * KIB
 
 JOURNAL_SLACK_SEGMENTS: Final = 4
 """Segments of dead records that may lie about before live ones are copied away from among them."""
+
+SNAPSHOT_FILES: Final = 1024
+"""Files of one snapshot: a backend that wants more has made a file of each value."""
+
+MANIFEST_BYTES: Final = 256 * KIB
+"""The body of a snapshot's manifest: as many files with the longest names, and the largest configuration."""
+
+SNAPSHOT_SYNC_BYTES: Final = 8 * MIB
+"""A file of a snapshot is synced whenever so much was written: one sync of gigabytes would stall the journal's."""
+
+SNAPSHOT_SENDS: Final = 4
+"""Snapshots that one node sends at once: more would only make each of them slower. Who comes later asks again."""
+
+SNAPSHOT_WORKERS: Final = 2
+"""Replicas whose snapshots are written or read at once: each costs the interpreter's time, which all others share."""
 
 READ_GAP_BYTES: Final = 16 * KIB
 """Records of one log that lie closer together in the journal are read with what is between them, in one go."""
@@ -165,6 +214,9 @@ def check() -> None:
         "LINK_BYTES >= FRAME_BYTES": LINK_BYTES >= FRAME_BYTES,
         "MAX_FRAME_BYTES >= FRAME_BYTES": MAX_FRAME_BYTES >= FRAME_BYTES,
         "REDIAL_MIN_MS <= REDIAL_MAX_MS": REDIAL_MIN_MS <= REDIAL_MAX_MS,
+        "BULK_UNSYNCED_BYTES >= 2 * BULK_SYNC_BYTES": BULK_UNSYNCED_BYTES >= 2 * BULK_SYNC_BYTES,
+        "BULK_SYNC_BYTES is a multiple of BULK_PIECE_BYTES": BULK_SYNC_BYTES % BULK_PIECE_BYTES == 0,
+        "BULK_RATE_MIN x STALLED_MS >= 2 * BULK_TRICKLE_BYTES": BULK_RATE_MIN * STALLED_MS >= 2000 * BULK_TRICKLE_BYTES,
         "UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES": UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES,
     }
     broken = [relation for relation, holds in relations.items() if not holds]

@@ -1,4 +1,4 @@
-"""The names that every room shares: peers, members, terms, indexes, and the values that travel.
+"""The names that every room shares: peers, members, terms, indexes, timeouts, and the values that travel.
 
 Relies on nothing but `errors`. Guarantees that a `PeerId` which exists is well formed, also when it came from the wire.
 """
@@ -6,6 +6,7 @@ Relies on nothing but `errors`. Guarantees that a `PeerId` which exists is well 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, NewType, TypeAlias
 
@@ -25,12 +26,19 @@ GroupId = NewType("GroupId", bytes)
 Millis: TypeAlias = int
 """Milliseconds: of the local monotonic clock (names end in `_ms`), or of a group's replicated time (`time`)."""
 
+Timeout: TypeAlias = int | float | timedelta | None
+"""How long a user waits: seconds as int, float or timedelta, None for ever."""
+
+FOREVER: Final = float("inf")
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _NODE: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253}):[0-9]{1,5}")
 
 
 @lru_cache(maxsize=4096)  # every message names two peers, and they are always the same few: 2 µs less for each message
-def _check_peer(name: str, node: str) -> None:
+def _check_peer(name: object, node: object) -> None:
+    if not isinstance(name, str) or not isinstance(node, str):
+        raise UsageError(f"a peer is two texts, a name and a host:port, not {name!r} and {node!r}")
     if not _NAME.fullmatch(name):
         raise UsageError(f"not a peer name: {name!r} (letters, digits, '_', '.', '-'; at most 64)")
     if not _NODE.fullmatch(node) or int(node.rpartition(":")[2]) > 65535:
@@ -56,6 +64,8 @@ class PeerId(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False)
     @classmethod
     def parse(cls, text: str) -> PeerId:
         """The peer that `str()` wrote as `text`, for example `"test1@127.0.0.1:7101"`. Raises `UsageError`."""
+        if not isinstance(text, str):  # a caller without a type checker
+            raise UsageError(f"not a peer: {text!r} (write name@host:port)")
         name, at, node = text.partition("@")
         if not at:
             raise UsageError(f"not a peer: {text!r} (write name@host:port)")
@@ -101,3 +111,15 @@ NOT_FOUND: Final = NotFound()
 
 Value: TypeAlias = Any
 """A user's command, query or result: whatever MessagePack carries, see `wire.values`."""
+
+
+def seconds_of(timeout: Timeout) -> float:
+    """The timeout in seconds, `FOREVER` for None. Raises `UsageError` for what is no duration."""
+    if type(timeout) is float and timeout >= 0:
+        return timeout
+    if timeout is None:
+        return FOREVER
+    seconds: object = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise UsageError(f"not a timeout: {timeout!r} (seconds, a timedelta, or None to wait for ever)")
+    return float(seconds)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.raftkit.cluster import Cluster
-from zraft.core.events import ChangeMembership, ProposeTime, TransferLeadership
+from zraft.core.events import ChangeMembership, NodeRestarted, ProposeTime, Rouse, TransferLeadership
 from zraft.core.recovered import RaftSettings
 from zraft.core.roles import Leader
 from zraft.core.text import batch_text, member_text, message_text
@@ -171,6 +171,18 @@ class Commands:
     def do_back(self, name: str, other: str) -> None:
         self.cluster.connection_back(name, other)
 
+    def do_silent(self, name: str, other: str, since: str = "0") -> None:
+        """`name` learns that the node of `other` is silent, and was last heard `since` ms ago."""
+        self.cluster.node_silent(name, other, int(since))
+
+    def do_restarted(self, name: str, other: str) -> None:
+        """`name` learns that the node of `other` was started anew."""
+        self.cluster.step(name, NodeRestarted(f"{other}:1"), f"node {other} restarted")
+
+    def do_rouse(self, name: str) -> None:
+        """`name` learns that the nodes disagree about who is quiet."""
+        self.cluster.step(name, Rouse(), "rouse")
+
     # Time
 
     def do_time(self, name: str, passed: str) -> None:
@@ -207,12 +219,21 @@ class Commands:
             f"durable {raft.saves.durable_index}"
         )
 
+    def do_resting(self) -> list[str]:
+        """Who is quiet."""
+        quiet = [name for name, host in self.cluster.hosts.items() if host.raft is not None and host.raft.role.is_quiet]
+        return [f"quiet: {' '.join(quiet) or 'nobody'}"]
+
     def do_logs(self, *names: str) -> list[str]:
         """The terms of every entry, one digit or more each."""
         return [
             f"{name}: after {self.cluster[name].log.base_index}: {' '.join(map(str, self.cluster.terms(name)))}"
             for name in names or self.cluster.hosts
         ]
+
+    def do_times(self, name: str) -> list[str]:
+        """Whole seconds of replicated time of every entry of one log."""
+        return [" ".join(f"{batch.first}: {batch.time // 1000} s" for batch in self.cluster.hosts[name].disk.journal())]
 
     def do_batches(self, name: str) -> list[str]:
         """The batches of one log."""

@@ -244,6 +244,35 @@ def test_learner_that_has_fallen_silent_gets_no_vote() -> None:
     assert cluster.terms("a")[-1] == 2
 
 
+def test_leader_that_leaves_takes_no_proposal_behind_its_last_configuration() -> None:
+    """§4.2.2: it would go before they are decided. Those before it are, by then."""
+    cluster = led_cluster()
+    cluster.propose("a", 1)
+    change(cluster, "a", "b c")
+    while cluster["a"].log.last_index < 5:
+        cluster.deliver()
+        for name in "abc":
+            cluster.save(name)
+    assert [each.why for each in cluster.propose("a", 2).refused] == [Refusal.TRANSFERRING]
+    cluster.stabilise()
+    assert cluster.leaders() == ["b"]
+    assert cluster["b"].log.has(3, 2)
+
+
+def test_removed_server_is_told_when_it_asks_for_votes() -> None:
+    """§4.2.3: it was cut off when it was removed, so the leader could not tell it; any other server can."""
+    cluster = led_cluster()
+    cluster.isolate("c")
+    change(cluster, "a", "a b")
+    cluster.run(100)
+    cluster.cut = {("a", "c"), ("c", "a")}
+    left: list[int] = []
+    cluster.on_step = lambda host, event, output: left.extend([output.left] * bool(output.left))
+    cluster.run(3000)
+    assert set(left) == {4}
+    assert cluster["b"].current_term == 2
+
+
 def test_removed_server_disturbs_nobody() -> None:
     """§4.2.3: whoever hears a leader ignores requests for votes; the term stays (BM-042)."""
     cluster = led_cluster()

@@ -20,6 +20,7 @@ from zraft.core.events import (
     Loaded,
     NodeBack,
     NodeLost,
+    NodeSilent,
     Proposal,
     Propose,
     Read,
@@ -35,7 +36,7 @@ from zraft.core.messages import InstallSnapshot, Message
 from zraft.core.output import LoadBatches, Output, RoleName
 from zraft.core.raft import Raft
 from zraft.core.recovered import RaftSettings
-from zraft.core.roles import Leader
+from zraft.core.roles import NEVER, Leader
 from zraft.core.text import output_lines
 from zraft.errors import ReplicaFault
 from zraft.types import Index, Member, Millis, PeerId, Term
@@ -273,6 +274,10 @@ class Cluster:
             return
         self.step(to, Received(message), f"{type(message).__name__} from {sender}")
 
+    def node_silent(self, name: str, other: str, since: Millis = 0) -> None:
+        """`name` learns that the node of `other` is silent, and was last heard `since` ms ago."""
+        self.step(name, NodeSilent(f"{other}:1", self.hosts[name].now - since), f"node {other} silent")
+
     # Time
 
     def time(self, name: str, passed: Millis) -> None:
@@ -284,6 +289,7 @@ class Cluster:
     def timeout(self, name: str) -> None:
         """The clock of `name` moves on to the moment at which it wants to be woken."""
         host = self.hosts[name]
+        assert host.wake_at < NEVER, f"{name} is quiet: nothing is due there"
         host.now = max(host.now, host.wake_at)
         self.step(name, TimePassed(), "timeout")
 

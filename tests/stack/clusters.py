@@ -99,12 +99,12 @@ def run(work: Callable[[Client], Awaitable[T]]) -> T:
     return asyncio.run(with_client())
 
 
-async def wait_until(what: str, is_so: Callable[[], bool]) -> None:
-    """Returns once the condition holds; fails where it does not within `WAIT_S`."""
+async def wait_until(what: str, is_so: Callable[[], bool], *, pause_s: float = 0.01) -> None:
+    """Returns once the condition holds, which is asked every `pause_s`; fails where it does not within `WAIT_S`."""
     deadline = time.monotonic() + WAIT_S
     while not is_so():
         assert time.monotonic() < deadline, f"never: {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause_s)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

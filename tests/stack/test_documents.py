@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md"))]]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)\n")
-PORTS = {"71": 3, "72": 3}
+PORTS = {"71": 4, "72": 3}
 """Ports of the documents that are replaced: 7101 and its like; how many of each."""
 BACKGROUND = "zraft dev"
 PLAIN = {
@@ -99,6 +99,8 @@ class Place:
         self.folder = folder
         self._rows = {prefix: PortLease.in_a_row(count) for prefix, count in PORTS.items()}
         self._dev: subprocess.Popen[bytes] | None = None
+        self._jobs: list[subprocess.Popen[bytes]] = []
+        """Commands that end with "&"; the shell calls the first one %1."""
 
     def with_ports(self, text: str) -> str:
         """The text with the ports of this place."""
@@ -128,6 +130,10 @@ class Place:
         """What a command prints; it must succeed without a word on stderr. `zraft dev` goes on."""
         if command.split()[:2] == BACKGROUND.split():
             return self._start_dev(command)
+        if command.endswith(" &"):
+            return self._start_job(command.removesuffix(" &"))
+        if command.startswith("kill %"):
+            return self._end_job(self._jobs[int(command.removeprefix("kill %")) - 1])
         done = self.run("sh", "-c", INSTEAD.get(command, self.with_ports(command)))
         assert (done.returncode, done.stderr) == (0, ""), command
         return "" if command in INSTEAD else done.stdout
@@ -146,9 +152,35 @@ class Place:
             time.sleep(0.05)
         return printed.read_text()
 
+    def _start_job(self, command: str) -> str:
+        """What the command says first; it goes on."""
+        log = (self.folder / "jobs.txt").open("ab")
+        with log:
+            job = subprocess.Popen(
+                self.with_ports(command).split(),
+                cwd=self.folder,
+                env=PLAIN,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        self._jobs.append(job)
+        assert job.stdout is not None
+        return job.stdout.readline().decode()
+
+    def _end_job(self, job: subprocess.Popen[bytes]) -> str:
+        job.terminate()
+        assert job.wait(20) == 0, (self.folder / "jobs.txt").read_text()
+        if job.stdout is not None:
+            job.stdout.close()
+        return ""
+
     def close(self) -> None:
         """Nothing runs here any more; `zraft dev` ends well by Ctrl-C."""
         try:
+            for job in self._jobs:
+                if job.poll() is None:
+                    self._end_job(job)
             if self._dev is not None:
                 self._dev.send_signal(signal.SIGINT)
                 assert self._dev.wait(20) == 0, (self.folder / "dev.txt").read_text()

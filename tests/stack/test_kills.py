@@ -10,8 +10,9 @@ import os
 
 import pytest
 
-from tests.stack.clusters import Cluster, run, wait_until
+from tests.stack.clusters import Cluster, cli, run, wait_until
 from tests.stack.conftest import MakeCluster
+from zraft.app.processes import ServerProcess
 from zraft.app.writers import Ledger, check_peer, write_keys
 from zraft.client.client import Client
 from zraft.types import PeerId
@@ -136,3 +137,44 @@ def test_nodes_that_are_given_the_group_make_it_once(make_cluster: MakeCluster) 
 
     run(story)
     assert all(server.is_running for server in cluster.servers.values())
+
+
+OFTEN = {"ZRAFT_MAX_LOG_COUNT": "50", "ZRAFT_TRAILING_LOG_COUNT": "5", "ZRAFT_MAX_SEGMENT_SIZE": "16KiB"}
+
+
+async def kill_while_writing(server: ServerProcess) -> None:
+    """Kills the node as soon as it is seen to write a snapshot."""
+    snapshots = server.folder / "snapshots"
+    await wait_until("a snapshot is written", lambda: any(snapshots.glob("*/*.writing")), pause_s=0)
+    await asyncio.to_thread(server.kill)
+
+
+@pytest.mark.timeout(30 + 30 * KILLS)
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_node_that_is_killed_while_it_writes_a_snapshot_loses_nothing(make_cluster: MakeCluster, size: int) -> None:
+    """BM-053, BM-054: the node starts from a whole one whatever there is of another, and has what it acknowledged."""
+    cluster = make_cluster(size, environment=OFTEN)
+
+    async def story(client: Client) -> None:
+        ledger = Ledger()
+        await client.create(cluster.peers)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(WRITERS):
+                tasks.create_task(write_keys(client, cluster.peers, ledger, str(number)))
+            try:
+                for kill in range(KILLS):
+                    await wait_progress(ledger, 60)
+                    server = cluster.servers[cluster.peers[kill % size]]
+                    await kill_while_writing(server)
+                    await asyncio.to_thread(server.start)
+            finally:
+                ledger.is_over = True
+        for peer in cluster.peers:
+            await check_peer(client, peer, ledger)
+            assert (await client.stat(peer)).snapshot_index > 0
+
+    run(story)
+    for server in cluster.servers.values():
+        server.kill()
+        verified = cli("snapshot", "verify", str(server.folder))
+        assert verified.returncode == 0, verified.stdout

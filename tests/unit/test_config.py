@@ -104,7 +104,7 @@ def test_the_protocol_gets_milliseconds() -> None:
     """And bounds that hold two of the largest commands."""
     settings = Config(election_timeout=3, heartbeat_interval=0.25, request_timeout=1.5).raft_settings()
     assert (settings.election_timeout_ms, settings.heartbeat_ms, settings.request_timeout_ms) == (3000, 250, 1500)
-    assert settings.catch_up_ms == 12_000
+    assert settings.catch_up_ms == 30_000
     large = Config(max_command_size=64 << 20)
     assert large.raft_settings().uncommitted_bytes == 128 << 20
     assert large.frame_bytes > 64 << 20
@@ -515,3 +515,10 @@ def test_whatever_the_environment_says_is_used_or_refused(environment: dict[str,
     """The same for texts."""
     config = made(Config.load, None, environment=environment)
     assert config is None or config.election_timeout_ms >= 10
+
+
+def test_snapshots_stand_beside_the_log_unless_told_otherwise() -> None:
+    """Nodes that differ in `log_dir` alone would otherwise remove each other's snapshots."""
+    assert Config(log_dir="a").snapshot_dir == "a"
+    assert Config(log_dir="a", snapshot_dir="./data").snapshot_dir == "./data"
+    assert problems(log_dir="") == ["log_dir: must be a path, not empty, not ''"]

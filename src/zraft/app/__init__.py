@@ -10,6 +10,7 @@
     devfile     how other commands find it
     server      one node in the foreground
     logs        log inspect, log verify
+    snapshots   snapshot list, snapshot verify, snapshot restore
     simulation  sim: replay a seed, or run many
     bench, load how fast a group is
     processes   servers as child processes, and ports for them

@@ -8,12 +8,17 @@ from zraft.errors import (
     AddressInUse,
     AllPeersFailed,
     BackendError,
+    CatchUpTimeout,
     ChangeInProgress,
     ConfigError,
     CreateError,
+    LeaderChanged,
+    MembershipError,
+    NewerExists,
     NotStable,
     OutcomeUnknown,
     Overloaded,
+    PeersChanged,
     PeerUnavailable,
     RequestError,
     RequestTimeout,
@@ -32,6 +37,10 @@ _ADVICE: Final[tuple[tuple[type[ZraftError], str], ...]] = (
     (Overloaded, "try again in a moment"),
     (NotStable, "try again in a moment"),
     (ChangeInProgress, "try again in a moment"),
+    (CatchUpTimeout, "see that its node reaches the others, and they it, then try again"),
+    (LeaderChanged, "the same command again waits for it"),
+    (PeersChanged, "look with zraft conf, then try again"),
+    (NewerExists, "look with zraft conf, then try again"),
     (BackendError, "see the log of the leader's node"),
 )
 
@@ -54,6 +63,8 @@ def _text_of(error: ZraftError) -> str:
         return f"{text}; {_way_to_reach(text)}"
     if isinstance(error, RequestTimeout | OutcomeUnknown):
         return f"{text}; {_what_became_of_it(error)}"
+    if type(error) is MembershipError and "is not a voter" in text:
+        return f"{text}; zraft conf shows who is"
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
     return f"{text}; {advice}" if advice and advice not in text else text
 

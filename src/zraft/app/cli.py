@@ -17,11 +17,31 @@ if TYPE_CHECKING:
 
 NEEDS_CLICK: Final = "the command line needs click: pip install 'zraft[server]'"
 _INTERRUPTED: Final = 130
+_SHARED: Final = {"--peers": True, "--timeout": True, "--cluster": True, "--json": False}
+"""Options that may stand before the command, and whether a value follows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's, and return its exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _command_first(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        status = _main(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough; nothing may be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _command_first(words: list[str]) -> list[str]:
+    """Options that several commands have may stand before the command, too."""
+    end = 0
+    while end < len(words) and (name := words[end].partition("=")[0]) in _SHARED:
+        end += 1 if "=" in words[end] or not _SHARED[name] else 2
+    return [*words[end : end + 1], *words[:end], *words[end + 1 :]]
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["sim"]:  # works without click, too
         from zraft.app.simulation import main as simulate
 
@@ -51,9 +71,6 @@ def _run(root: click.Group, words: list[str]) -> int:
         return _INTERRUPTED
     except ZraftError as error:
         return _say(line_of(error), 1)
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough; nothing may be written at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return done if isinstance(done, int) else 0
 
 
@@ -64,6 +81,8 @@ def _usage(error: click.ClickException, words: list[str]) -> str:
     param = error.param if isinstance(error, click.BadParameter) else None
     if param is not None and param.envvar and not any(word.startswith(param.opts[0]) for word in words):
         text += f", in the variable {param.envvar}"
+    if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
+        text += "; write -- before what begins with - and is no option"
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{text}; see {error.ctx.command_path} --help"
     return text

@@ -22,9 +22,13 @@ def _membership(name: str) -> click.Command:
         "create": membership.create,
         "status": membership.status,
         "conf": membership.conf,
-        "set-conf": membership.set_conf,
-        "transfer": membership.transfer,
     }[name]
+
+
+def _changes(name: str) -> click.Command:
+    from zraft.app import changes
+
+    return {"set-conf": changes.set_conf, "transfer": changes.transfer, "remove": changes.remove}[name]
 
 
 def _dev(_name: str) -> click.Command:
@@ -43,6 +47,12 @@ def _log(_name: str) -> click.Command:
     from zraft.app.logs import log
 
     return log
+
+
+def _snapshot(_name: str) -> click.Command:
+    from zraft.app.snapshots import snapshot
+
+    return snapshot
 
 
 def _bench(_name: str) -> click.Command:
@@ -70,8 +80,9 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
         "create": _Row("Make a new group of peers.", _membership),
         "status": _Row("Show how each peer is.", _membership),
         "conf": _Row("Show who belongs to the group.", _membership),
-        "set-conf": _Row("Change who belongs to the group.", _membership),
-        "transfer": _Row("Hand leadership to a peer.", _membership),
+        "set-conf": _Row("Change who belongs to the group.", _changes),
+        "transfer": _Row("Hand leadership to a peer.", _changes),
+        "remove": _Row("Delete what is left of peers that left their group.", _changes),
     },
     "Data": {
         "put": _Row("Store a value under a key.", _entries),
@@ -80,6 +91,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
     },
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
+        "snapshot": _Row("List, check and restore the snapshots of a node.", _snapshot),
         "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
     },

@@ -64,6 +64,8 @@ def _opened(folder: Path) -> Iterator[FolderReader]:
         finally:
             if held >= 0:
                 os.close(held)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise StorageError(f"{folder} cannot be read: {error.strerror}; name the folder of a node's data") from error
 

@@ -1,4 +1,4 @@
-"""`zraft create`, `status`, `conf`, `set-conf`, `transfer`: groups and their peers."""
+"""`zraft create`, `status`, `conf`: groups and their peers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import click
 
 from zraft.app.advice import line_of
+from zraft.app.changes import print_peers, waits_for
 from zraft.app.options import PeerType, json_option, of_any, peers_option, reach_options, run
 from zraft.app.output import json_of, table
 from zraft.client.caller import each
@@ -14,10 +15,6 @@ from zraft.client.client import Client
 from zraft.client.views import PeerStatus
 from zraft.errors import RequestError
 from zraft.types import PeerId
-
-
-def _print_peers(peers: list[PeerId], as_json: bool) -> None:
-    print(json_of(peers) if as_json else "\n".join(map(str, peers)))
 
 
 @click.command()
@@ -31,7 +28,7 @@ def create(peers: tuple[PeerId, ...], backend: str, timeout: float, cluster: str
     Where it fails, what it made is removed again.
     """
     made = run(lambda client: client.create(dict.fromkeys(peers), backend, timeout=timeout), cluster)
-    _print_peers(made, as_json)
+    print_peers(made, as_json)
 
 
 @click.command()
@@ -47,6 +44,9 @@ def status(peers: list[PeerId], timeout: float, cluster: str | None, as_json: bo
         print(json_of(rows))
     else:
         print(_status_table(found))
+        for text in (waits_for(what) for what in found.values() if isinstance(what, PeerStatus)):
+            if text:
+                print(f"the peers are changing: {text}")
     for peer, why in silent.items():
         print(f"zraft: {peer} does not answer: {why}", file=sys.stderr)
     return 1 if silent else 0
@@ -90,39 +90,3 @@ def conf(peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool
         print(f"{peer}  {'leader' if peer == found.leader else 'voter'}")
     for peer in found.learners:
         print(f"{peer}  learner")
-
-
-@click.command("set-conf")
-@click.argument("new_peers", nargs=-1, required=True, type=PeerType(), metavar="PEER...")
-@peers_option
-@reach_options
-@json_option
-def set_conf(
-    new_peers: tuple[PeerId, ...], peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool
-) -> None:
-    """Make the PEERs the members of the group, whoever the members are now.
-
-    New peers are made on their nodes and learn before they vote. Where the time is up before the change is done it goes
-    on; the same command again waits further. Peers that are no longer members stay on their nodes until removed.
-    """
-    wanted = list(dict.fromkeys(new_peers))
-
-    async def change(client: Client, peer: PeerId) -> list[PeerId]:
-        present = await client.get_conf(peer, timeout=timeout)
-        return await client.set_new_conf(peer, wanted, present.peers, timeout=timeout)
-
-    changed = run(lambda client: of_any(peers, lambda peer: change(client, peer)), cluster)
-    _print_peers(changed, as_json)
-
-
-@click.command()
-@click.argument("to", type=PeerType(), metavar="PEER")
-@peers_option
-@reach_options
-@json_option
-def transfer(to: PeerId, peers: list[PeerId], timeout: float, cluster: str | None, as_json: bool) -> None:
-    """Hand the leadership of the group to PEER, which must be one of its voters."""
-    leader = run(
-        lambda client: of_any(peers, lambda peer: client.transfer_leadership(peer, to, timeout=timeout)), cluster
-    )
-    print(json_of({"leader": leader}) if as_json else str(leader))

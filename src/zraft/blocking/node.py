@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +14,7 @@ from zraft.errors import UsageError
 from zraft.machine.backend import Backend
 from zraft.node import node as asynchronous
 from zraft.node.events import Feed, PeerEvent
-from zraft.types import PeerId
+from zraft.types import PeerId, Timeout
 from zraft.wire.requests import PeerStatus
 
 
@@ -139,7 +138,7 @@ class Node:
                 return
             yield event
 
-    def wait_role(self, name: str, role: str, *, timeout: float | timedelta | None) -> None:
+    def wait_role(self, name: str, role: str, *, timeout: Timeout) -> None:
         """As `zraft.Node.wait_role`."""
         self._running().run(self._node.wait_role(name, role, timeout=timeout))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias, TypeVar
 
 from zraft.client.connection import Connection
-from zraft.client.routing import Move, Route
+from zraft.client.routing import Move, Route, undecided
 from zraft.client.waiting import FOREVER
 from zraft.errors import ProtocolError, RequestError, RequestTimeout, UsageError, ZraftError
 from zraft.transport.counters import Counters
@@ -24,11 +24,18 @@ from zraft.wire.requests import PeerStatus, Reply, Request, Stat, Status
 Make: TypeAlias = Callable[[int, str], Request]
 """Makes a request from its number and the name of the peer that it is for."""
 
+_Patience: TypeAlias = tuple[float, float]
+"""How many seconds a search waits for a peer that the caller knows, and for one that it was told of."""
+
 ReplyT = TypeVar("ReplyT", bound=Reply)
 T = TypeVar("T")
 
 SEARCH_S: Final = 1.0
 """How long a search waits for one peer."""
+REASON_S: Final = 0.04
+"""The same where time is up and only the reason is wanted: so much longer a caller waits at most if nobody answers."""
+REASON_OF_OTHERS_S: Final = 0.25
+"""And so much longer for the voters that somebody has told of: who is only far away shall not be called missing."""
 
 
 class Caller:
@@ -39,14 +46,19 @@ class Caller:
         self._secret, self._cluster = secret, cluster or ANY_CLUSTER
         self._connections: dict[str, Connection] = {}
         self._leased: dict[Connection, None] = {}
-        self._searches: dict[PeerId, asyncio.Task[list[PeerStatus]]] = {}
-        """Under way, by the peer that the callers named."""
+        self._searches: dict[tuple[PeerId, _Patience], asyncio.Task[list[PeerStatus]]] = {}
+        """Under way, by the peer that the callers named, and how long they wait for each peer."""
         self._counters = Counters()
         self._error: Exception | None = None
         self._is_closed = False
         self._end = asyncio.Event()
         self._begun: asyncio.Future[asyncio.TaskGroup] = self._loop.create_future()
         self._supervisor = self._loop.create_task(self._supervise(), name="zraft client")
+
+    @property
+    def is_closed(self) -> bool:
+        """It can be used no more."""
+        return self._is_closed
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -84,7 +96,9 @@ class Caller:
                 if route is None:
                     route = Route(origin, redirect=redirect, is_read=is_read)
                 if isinstance(error, RequestTimeout) and self._loop.time() >= deadline:
-                    raise route.timed_out(seconds, is_sent=error.executed != "no") from None
+                    is_sent = error.executed != "no"
+                    why = await self.undecided((peer,)) if is_sent and redirect else ""
+                    raise route.timed_out(seconds, is_sent=is_sent, why=why) from None
                 move = route.refused(error)
                 if move is Move.STOP:
                     raise _as_promised(error, is_read=is_read) from None
@@ -119,38 +133,46 @@ class Caller:
 
     # -- searching
 
+    async def undecided(self, known: tuple[PeerId, ...]) -> str:
+        """Why the group of these peers decides nothing, for messages; "" where enough of its voters answer."""
+        return undecided(await self._found(known, FOREVER, (REASON_S, REASON_OF_OTHERS_S)) or [])
+
     async def _search(self, route: Route, deadline: float) -> list[PeerStatus] | None:
         """The status of every peer of the group that answers. None: the deadline came first."""
-        known = route.known()
-        search = self._searches.get(known[0])
+        return await self._found(route.known(), deadline, (SEARCH_S, SEARCH_S))
+
+    async def _found(self, known: tuple[PeerId, ...], deadline: float, patience: _Patience) -> list[PeerStatus] | None:
+        key = (known[0], patience)
+        search = self._searches.get(key)
         if search is None:
             tasks = await self._tasks()
-            search = self._searches.get(known[0])
+            search = self._searches.get(key)
             if search is None:
-                search = tasks.create_task(self._ask_all(known), name=f"search the leader of {known[0]}")
-                self._searches[known[0]] = search
-                search.add_done_callback(lambda _: self._searches.pop(known[0], None))
+                search = tasks.create_task(self._ask_all(known, patience), name=f"search the leader of {known[0]}")
+                self._searches[key] = search
+                search.add_done_callback(lambda _: self._searches.pop(key, None))
         remaining = None if deadline == FOREVER else deadline - self._loop.time()
         await asyncio.wait([search], timeout=remaining)
         return search.result() if search.done() and not search.cancelled() else None
 
-    async def _ask_all(self, known: tuple[PeerId, ...]) -> list[PeerStatus]:
+    async def _ask_all(self, known: tuple[PeerId, ...], patience: _Patience) -> list[PeerStatus]:
         """Asks these peers, and then the voters that they tell of."""
         found: dict[PeerId, PeerStatus | None] = {}
         wanted = list(known)
         while wanted:
-            answers = await each(self._status(peer) for peer in wanted)
-            found.update(zip(wanted, answers, strict=True))
-            told = [peer for status in answers if status is not None for peer in status.peers]
+            seconds = patience[1] if found else patience[0]
+            statuses = await each(self._status(peer, seconds) for peer in wanted)
+            found.update(zip(wanted, statuses, strict=True))
+            told = [peer for status in statuses if status is not None for peer in status.peers]
             wanted = [peer for peer in dict.fromkeys(told) if peer not in found]
         return [status for status in found.values() if status is not None]
 
-    async def _status(self, peer: PeerId) -> PeerStatus | None:
+    async def _status(self, peer: PeerId, seconds: float) -> PeerStatus | None:
         try:
             reply = await self.ask(
-                peer.node, lambda number: Stat(number, peer.name), Status, deadline=self.deadline(SEARCH_S)
+                peer.node, lambda number: Stat(number, peer.name), Status, deadline=self.deadline(seconds)
             )
-        except RequestError:
+        except (RequestError, ProtocolError):
             return None
         return reply.status
 
@@ -182,6 +204,9 @@ class Caller:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` in the supervisor's group, which is there in a moment if not now."""
+        if self._is_closed:
+            work.close()
+            raise UsageError("this client is closed")
         if self._begun.done() and not self._begun.cancelled():
             self._begun.result().create_task(work, name=name)
         else:

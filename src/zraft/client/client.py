@@ -10,17 +10,18 @@ from typing import Final, Self
 
 import msgspec
 
-from zraft.client import ensuring, groups
+from zraft.client import changing, ensuring, groups
 from zraft.client.caller import Caller, Make, ReplyT
 from zraft.client.light_session import LightSession
 from zraft.client.views import Answered, Configuration, PeerStatus, configuration_of, status_of
-from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
-from zraft.errors import RequestTimeout, UsageError
+from zraft.client.waiting import Timeout, said, seconds_of
+from zraft.errors import RequestError, RequestTimeout, UsageError
 from zraft.types import Index, PeerId, Value
 from zraft.wire.requests import Query, Result, Stat, Status, Transfer, Write
 from zraft.wire.values import decode_value, encode_value
 
 _LOOK_AGAIN_S: Final = 0.01
+_LOOK_S: Final = 1.0
 """Pause between two looks at whether a peer leads."""
 
 
@@ -204,7 +205,7 @@ class Client:
         readmits members that lost their data. Raises `PeersChanged` where `old_peers` are not the present ones, other
         `MembershipError`s, and `CreateError` where a new peer could not be made.
         """
-        return await groups.change(
+        return await changing.change(
             self._open(), peer_of(peer), peers_of(new_peers), peers_of(old_peers), seconds_of(timeout)
         )
 
@@ -227,9 +228,11 @@ class Client:
             seconds=seconds,
         )
         while caller.loop.time() < deadline:
-            status = await self.stat(target, timeout=None if deadline == FOREVER else deadline - caller.loop.time())
-            if status.role == "leader":
-                return target
+            try:
+                if (await self.stat(target, timeout=min(seconds, _LOOK_S))).role == "leader":
+                    return target
+            except RequestError:
+                pass  # that nobody can be asked who leads now does not say that nothing was done
             await asyncio.sleep(_LOOK_AGAIN_S)
         raise RequestTimeout(f"leadership was given away, and {target} did not take it within {said(seconds)}")
 

@@ -31,11 +31,7 @@ _SWEEP_S: Final = 0.005
 """Deadlines are looked after at most this often."""
 
 
-class ConnectionLost(OutcomeUnknown):
-    """The connection broke while the request waited."""
-
-
-class _Lost(msgspec.Struct, frozen=True, gc=False):
+class Lost(msgspec.Struct, frozen=True, gc=False):
     """The connection went while the request waited."""
 
     why: str
@@ -47,7 +43,7 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
 
 _EXPIRED: Final = Expired()
 
-Landed: TypeAlias = Reply | _Lost | Expired
+Landed: TypeAlias = Reply | Lost | Expired
 """What becomes of a request that was sent."""
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
 """Runs a coroutine as a task that has an owner."""
@@ -126,7 +122,7 @@ class Connection:
             link = await self.wait_open(deadline)
         self._number = number = self._number + 1
         landed = await self._send(link, request(number), number, deadline)
-        if isinstance(landed, Failed | _Lost | Expired):
+        if isinstance(landed, Failed | Lost | Expired):
             raise self.error_of(landed)
         return landed
 
@@ -147,8 +143,8 @@ class Connection:
             if not isinstance(error, RequestError):
                 raise error
             return error
-        if isinstance(landed, _Lost):
-            return ConnectionLost(f"the connection to {self._target.to} was lost: {landed.why}")
+        if isinstance(landed, Lost):
+            return OutcomeUnknown(f"the connection to {self._target.to} was lost: {landed.why}")
         if isinstance(landed, Expired):
             return RequestTimeout(f"{self._target.to} did not answer in time")
         raise ProtocolError(f"{self._target.to} answered with {type(landed).__name__}")
@@ -210,7 +206,7 @@ class Connection:
         waiting, self._waiting = self._waiting, {}
         for future, _ in waiting.values():
             if not future.done():
-                future.set_result(_Lost(why))
+                future.set_result(Lost(why))
 
     def _handler_failed(self, error: Exception) -> None:
         self._failed(error)

@@ -17,9 +17,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from zraft.client.caller import Caller, each
-from zraft.client.groups import Standing, create_error, distinct, entry_of, extend, found, start
+from zraft.client.groups import (
+    Standing,
+    create_error,
+    distinct,
+    entry_of,
+    extend,
+    found,
+    remove_blank,
+    start,
+    waits_to_join,
+)
 from zraft.client.waiting import said
-from zraft.errors import BackendMismatch, CreateError, PeerUnavailable, RequestError, RequestTimeout
+from zraft.errors import BackendMismatch, CreateError, Executed, PeerUnavailable, RequestError, RequestTimeout
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.requests import PeerEntry
 
@@ -32,22 +42,24 @@ async def ensure(caller: Caller, peers: Sequence[PeerId], backend: str, seconds:
     """See `zraft.ensure`."""
     deadline = caller.deadline(seconds)
     wanted, problem = distinct(peers), ""
+    executed: Executed = "no"
     while True:
         entries, missing = await _look(caller, wanted, deadline)
         if missing:
             problem = f"missing {', '.join(map(str, missing))}"
-        elif _is_there(entries, min(wanted), backend):
+        elif _is_there(entries, backend):
             return wanted
         else:
+            executed = "maybe"
             try:
-                await _make(caller, sorted(wanted), entries, backend, deadline)
+                await _make(caller, _founder_first(entries), entries, backend, deadline)
             except RequestError as error:
                 problem = str(error)
             else:
                 return wanted
-        if caller.loop.time() + PAUSE_S >= deadline:
-            raise RequestTimeout(f"the group is not there after {said(seconds)}: {problem}", executed="maybe")
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(max(0.0, min(PAUSE_S, deadline - caller.loop.time())))
+        if caller.loop.time() >= deadline:
+            raise RequestTimeout(f"the group is not there after {said(seconds)}: {problem}", executed=executed)
 
 
 async def _look(
@@ -66,7 +78,7 @@ async def _look(
     return {peer: entry for peer, entry in seen.items() if not isinstance(entry, RequestError)}, missing
 
 
-def _is_there(entries: Mapping[PeerId, PeerEntry | None], first: PeerId, backend: str) -> bool:
+def _is_there(entries: Mapping[PeerId, PeerEntry | None], backend: str) -> bool:
     """Somebody belongs to a group, and not only its founder while the others still wait to join.
 
     Raises `CreateError` where they belong to different ones, and `BackendMismatch`.
@@ -77,28 +89,39 @@ def _is_there(entries: Mapping[PeerId, PeerEntry | None], first: PeerId, backend
             raise BackendMismatch(f"{peer} has the backend {entry.backend!r}, not {backend!r}")
     if len({entry.group for entry in present.values()}) > 1:
         raise CreateError(dict.fromkeys(present, "already_present"))
-    if list(present) != [first]:
+    if len(present) != 1:
         return bool(present)
-    group = present[first].group
-    others = [entry for peer, entry in entries.items() if peer != first]
-    return not others or not all(
-        entry is not None and entry.role == "blank" and entry.group == group for entry in others
-    )
+    (founder,) = present.values()
+    others = [entry for peer, entry in entries.items() if peer not in present]
+    return not others or not all(entry is not None and waits_to_join(entry, founder) for entry in others)
+
+
+def _founder_first(entries: Mapping[PeerId, PeerEntry | None]) -> list[PeerId]:
+    """In the order of the names; but whoever founded the group already comes first."""
+    return sorted(entries, key=lambda peer: ((entry := entries[peer]) is None or entry.role == "blank", peer))
 
 
 async def _make(
     caller: Caller, peers: list[PeerId], entries: Mapping[PeerId, PeerEntry | None], backend: str, deadline: float
 ) -> None:
-    """From any state on the way, the group consists of all peers; the first founds it. Raises `RequestError`."""
+    """From any state on the way, the group consists of all peers; the first founds it. Raises `RequestError`.
+
+    Raises `CreateError` where that can never be; what was made for the group and holds nothing is removed then.
+    """
     deadline = min(deadline, caller.deadline(ATTEMPT_S))
     entry = entries[peers[0]]
-    if entry is None:
+    if entry is None or (entry.role == "blank" and entry.backend != backend):
         first = await _start(caller, peers[0], GroupId(chance.token_bytes(16)), backend, deadline)
         entry = await entry_of(caller, peers[0], deadline)
         if entry is None or entry.member != first:
             raise RequestTimeout("another caller is at work", executed="no")
     group, members = entry.group, [entry.member]
-    members += await each(_start(caller, peer, group, backend, deadline) for peer in peers[1:])
+    try:
+        members += await each(_start(caller, peer, group, backend, deadline) for peer in peers[1:])
+    except CreateError:
+        made = [member for member in members if entry.role == "blank"]
+        await remove_blank(caller, [*made, *(Member(peer, 0) for peer in peers[1:])], group)
+        raise
     if entry.role == "blank":
         await found(caller, members[0], deadline, ATTEMPT_S)
     if len(members) > 1:

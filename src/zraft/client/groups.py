@@ -1,4 +1,4 @@
-"""Requests in several steps: make a group, change its configuration, delete peers.
+"""Requests in several steps: make a group, delete peers. How its members change is in `changing`.
 
 A group is made on blank peers: replicas that hold nothing, belong to no configuration and never campaign. Whatever goes
 wrong before the first of them is made the founder leaves nothing behind: the blank ones are removed again.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets as chance
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from zraft.client.caller import Caller, each
 from zraft.errors import (
@@ -25,6 +25,7 @@ from zraft.errors import (
 )
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.requests import (
+    REMOVED,
     Bootstrap,
     ChangeMembership,
     Conf,
@@ -48,6 +49,10 @@ BLANK_S: Final = 0.3
 """A blank peer of another group is somebody's who is at work, or was left behind: it is looked at twice."""
 
 
+_Made: TypeAlias = tuple[GroupId, list[Member]]
+"""A group, and replicas that were made for it."""
+
+
 class Standing(Exception):
     """A peer that stands in the way of a new group, and why."""
 
@@ -66,27 +71,66 @@ def distinct(peers: Sequence[PeerId]) -> list[PeerId]:
 async def create(caller: Caller, peers: Sequence[PeerId], backend: str, seconds: float) -> list[PeerId]:
     """See `zraft.create`."""
     deadline = caller.deadline(seconds)
-    group = GroupId(chance.token_bytes(16))
-    outcomes = await each(_start_or_standing(caller, peer, group, backend, deadline) for peer in distinct(peers))
-    members = [outcome for outcome in outcomes if isinstance(outcome, Member)]
-    standing = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if isinstance(outcome, Standing)}
-    if standing:
-        await _remove_blank(caller, members, group)
-        raise create_error(standing)
-    first, *others = members
-    try:
-        await found(caller, first, deadline, seconds)
-    except RequestError as error:
-        await _remove_blank(caller, members, group)
-        raise _not_applied(error) from error
-    if others:
+    half_made = await _half_made(caller, distinct(peers), backend, deadline)
+    group, members = half_made or await _start_all(caller, peers, backend, deadline)
+    if half_made is None:
+        try:
+            await found(caller, members[0], deadline, seconds)
+        except RequestError as error:
+            await remove_blank(caller, members, group)
+            raise _not_applied(error) from error
+    if len(members) > 1:
         try:
             await extend(caller, members, deadline, seconds)
         except RequestError as error:
             if error.executed == "no":
-                await _remove_blank(caller, others, group)
+                await remove_blank(caller, members[1:], group)
             raise _not_applied(error) from error
     return list(peers)
+
+
+async def _half_made(caller: Caller, peers: Sequence[PeerId], backend: str, deadline: float) -> _Made | None:
+    """The peers as somebody left them who founded their group and did not live to see them join it; None: it is not so.
+
+    The first belongs to a group, all others were made for it and are blank, and nothing of that changes meanwhile.
+    """
+    seen = await _founded(caller, peers, backend, deadline)
+    if seen is not None:
+        await asyncio.sleep(BLANK_S)
+        if await _founded(caller, peers, backend, deadline) == seen:
+            return seen
+    return None
+
+
+async def _founded(caller: Caller, peers: Sequence[PeerId], backend: str, deadline: float) -> _Made | None:
+    soon = min(deadline, caller.deadline(CLEAN_UP_S))
+    try:
+        founder = await entry_of(caller, peers[0], soon)
+        if founder is None or founder.role in ("blank", "failed") or founder.backend != backend:
+            return None
+        others = await each(entry_of(caller, peer, soon) for peer in peers[1:])
+    except RequestError:
+        return None
+    waiting = [other.member for other in others if other is not None and waits_to_join(other, founder)]
+    is_so = len(waiting) == len(others) and waiting
+    return (founder.group, [founder.member, *waiting]) if is_so else None
+
+
+def waits_to_join(entry: PeerEntry, founder: PeerEntry) -> bool:
+    """The replica was made for the group of `founder`, and is blank."""
+    return entry.role == "blank" and entry.group == founder.group and entry.backend == founder.backend
+
+
+async def _start_all(caller: Caller, peers: Sequence[PeerId], backend: str, deadline: float) -> _Made:
+    """Blank replicas of a new group. Raises `CreateError`, and none of them is left."""
+    group = GroupId(chance.token_bytes(16))
+    outcomes = await each(_start_or_standing(caller, peer, group, backend, deadline) for peer in peers)
+    members = [outcome for outcome in outcomes if isinstance(outcome, Member)]
+    standing = {peer: outcome for peer, outcome in zip(peers, outcomes, strict=True) if isinstance(outcome, Standing)}
+    if standing:
+        await remove_blank(caller, members, group)
+        raise create_error(standing)
+    return group, members
 
 
 async def found(caller: Caller, first: Member, deadline: float, seconds: float) -> None:
@@ -157,7 +201,7 @@ async def _start(caller: Caller, peer: PeerId, group: GroupId, backend: str, dea
     except RequestError as error:
         raise Standing("node_down") from error
     if reply.member.peer != peer:
-        await _remove_blank(caller, [reply.member], group, node=peer.node)
+        await remove_blank(caller, [reply.member], group, node=peer.node)
         known = reply.member.peer.node
         raise UsageError(f"the node at {peer.node} is known to others as {known}: name its peers so")
     return reply.member
@@ -182,7 +226,7 @@ async def _cleared(caller: Caller, peer: PeerId, deadline: float) -> bool:
     return True
 
 
-async def _remove_blank(caller: Caller, members: Sequence[Member], group: GroupId, *, node: str = "") -> None:
+async def remove_blank(caller: Caller, members: Sequence[Member], group: GroupId, *, node: str = "") -> None:
     """What a failed create made goes again, where it is reached. What meanwhile belongs to a configuration stays."""
     deadline = caller.deadline(CLEAN_UP_S)
 
@@ -200,60 +244,12 @@ async def _remove_blank(caller: Caller, members: Sequence[Member], group: GroupI
 
 async def entry_of(caller: Caller, peer: PeerId, deadline: float) -> PeerEntry | None:
     """What the node of `peer` knows under its name; None: nothing. Raises `RequestError`."""
-    reply = await caller.ask(peer.node, ListPeers, Peers, deadline=deadline)
-    return next((entry for entry in reply.peers if entry.member.peer.name == peer.name), None)
+    entries = await _entries_of(caller, peer, deadline)
+    return next((entry for entry in entries if entry.member.peer.name == peer.name), None)
 
 
-async def change(
-    caller: Caller, peer: PeerId, new: Sequence[PeerId], old: Sequence[PeerId], seconds: float
-) -> list[PeerId]:
-    """See `zraft.set_new_conf`."""
-    deadline = caller.deadline(seconds)
-    new, old = distinct(new), distinct(old)
-    own = await entry_of(caller, peer, deadline)
-    if own is None:
-        raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
-    outcomes = await each(_find_or_start(caller, one, own, deadline) for one in new)
-    standing = {one: what for one, what in zip(new, outcomes, strict=True) if isinstance(what, Standing)}
-    if any(what.problem != "node_down" for what in standing.values()):
-        raise create_error(standing)
-    members = {one: what for one, what in zip(new, outcomes, strict=True) if isinstance(what, Member)}
-    if standing:
-        members |= await _members_that_are_down(caller, peer, list(standing), deadline, seconds)
-    await caller.call(
-        peer,
-        lambda number, name: ChangeMembership(number, name, [members[one] for one in new], old),
-        Result,
-        deadline=deadline,
-        seconds=seconds,
-    )
-    return new
-
-
-async def _find_or_start(caller: Caller, peer: PeerId, own: PeerEntry, deadline: float) -> Member | Standing:
-    """The replica of the group on its node with its present incarnation, made there if there is none."""
-    try:
-        entry = await entry_of(caller, peer, min(deadline, caller.deadline(CLEAN_UP_S)))
-    except RequestError:
-        return Standing("node_down")
-    if entry is not None and entry.group == own.group:
-        return entry.member
-    try:
-        return await start(caller, peer, own.group, own.backend, deadline)
-    except Standing as standing:
-        return standing
-
-
-async def _members_that_are_down(
-    caller: Caller, peer: PeerId, wanted: list[PeerId], deadline: float, seconds: float
-) -> dict[PeerId, Member]:
-    """Members whose nodes are not reached keep the incarnation that the configuration knows."""
-    conf, _ = await caller.call(peer, GetConf, Conf, deadline=deadline, seconds=seconds, is_read=True)
-    known = {member.peer: member for member in (*conf.members, *conf.learners)}
-    for one in wanted:
-        if one not in known:
-            raise PeerUnavailable(f"{one.node} cannot be reached, and {one} is new: start that node first")
-    return {one: known[one] for one in wanted}
+async def _entries_of(caller: Caller, peer: PeerId, deadline: float) -> tuple[PeerEntry, ...]:
+    return (await caller.ask(peer.node, ListPeers, Peers, deadline=deadline)).peers
 
 
 async def conf_of(caller: Caller, peer: PeerId, seconds: float) -> Conf:
@@ -281,10 +277,29 @@ async def remove(caller: Caller, peers: Sequence[PeerId], seconds: float) -> Non
 
 
 async def _remove(caller: Caller, peer: PeerId, deadline: float, seconds: float) -> None:
-    """A peer that was removed from its group is not told: if it thinks that it belongs to it, the group is asked."""
-    entry = await entry_of(caller, peer, deadline)
-    if entry is None:
+    """The peer, or what is kept of those that were called so and left their group."""
+    entries = [entry for entry in await _entries_of(caller, peer, deadline) if entry.is_called(peer.name)]
+    running = [entry for entry in entries if entry.role != REMOVED]
+    if not entries:
         raise PeerUnavailable(f"no peer {peer.name} on {peer.node}")
+    for entry in running or entries:
+        try:
+            await _remove_one(caller, entry, deadline, seconds)
+        except PeerUnavailable:
+            if entry.role == REMOVED:
+                raise
+            # It left its group and stopped in this moment: what is kept of it now has another name.
+            await _remove_kept(caller, peer, deadline)
+
+
+async def _remove_kept(caller: Caller, peer: PeerId, deadline: float) -> None:
+    for entry in await _entries_of(caller, peer, deadline):
+        if entry.role == REMOVED and entry.is_called(peer.name):
+            await _remove_replica(caller, entry, 0, deadline)
+
+
+async def _remove_one(caller: Caller, entry: PeerEntry, deadline: float, seconds: float) -> None:
+    """It may not know that it was removed: if it thinks that it belongs to its group, the group is asked."""
     try:
         await _remove_replica(caller, entry, 0, deadline)
     except MembershipError:

@@ -19,9 +19,10 @@ from typing import Any, Final, Self, TypeAlias
 import msgspec
 
 from zraft.client.caller import Caller
-from zraft.client.connection import Connection, ConnectionLost, Expired, Landed
+from zraft.client.connection import Connection, Expired, Landed, Lost
 from zraft.client.groups import OPEN_S, conf_of
 from zraft.client.rotation import ELECTION_S, FAIL_S, SHORTEST_S, Attempts, Blame, Rotation, blame, timed_out
+from zraft.client.routing import explained
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
 from zraft.errors import (
     AllPeersFailed,
@@ -194,7 +195,10 @@ class LightSession:
                 await self._send_round(batch, deadline, seconds)
             except RequestError as error:
                 batch.fail(error, *batch.pending)
-        return batch.results()
+        try:
+            return batch.results()
+        except RequestTimeout as error:
+            raise await self._explained(error, seconds) from None
 
     # -- the short way
 
@@ -244,7 +248,18 @@ class LightSession:
                 if type(landed) is Result:
                     return landed
         except RequestError as error:
-            raise attempts.final(error) from None
+            raise attempts.final(await self._explained(error, seconds)) from None
+
+    async def _explained(self, error: RequestError, seconds: float) -> RequestError:
+        """A timeout's text says who of the voters is missing, where they are so many that nobody can decide."""
+        if not isinstance(error, RequestTimeout) or self._is_closed or self._caller.is_closed:
+            return error
+        heard = {node: connection.heard_at for node, connection in self._connections.items() if connection.is_open}
+        witness = max(self._rotation.peers, key=lambda peer: heard.get(peer.node, 0.0))
+        why = await self._caller.undecided((witness,))
+        if error.executed != "no":
+            return RequestTimeout(explained(str(error), why), executed=error.executed)
+        return RequestTimeout(f"no leader: {why} (after {said(seconds)})", executed="no") if why else error
 
     async def _send_round(self, batch: _Batch, deadline: float, seconds: float) -> None:
         """Sends every write that waits, or as many as the connection takes, and sees what becomes of each."""
@@ -310,8 +325,8 @@ class LightSession:
 
     def _aim(self) -> tuple[PeerId, Connection | None]:
         """Whom to ask, from now on also on the short way; None: nobody for now."""
-        if self._is_closed:
-            raise SessionClosed("this light session is closed")
+        if self._is_closed or self._caller.is_closed:
+            raise SessionClosed("this light session is closed" if self._is_closed else "its client is closed")
         peer = self._rotation.choose(self._clock())
         if peer is None:
             self._current = None
@@ -331,7 +346,7 @@ class LightSession:
             error = RequestTimeout(f"{peer} did not answer within {said(seconds)}")
             whose = Blame.ABSENT if self._is_silent(connection, asked_at, now) else Blame.BUSY
         else:
-            whose = Blame.ABSENT if isinstance(error, ConnectionLost) else blame(error)
+            whose = Blame.ABSENT if isinstance(landed, Lost) else blame(error)
         if whose is Blame.ABSENT:
             self._rotation.failed(peer, "no answer" if isinstance(landed, Expired) else str(error), now)
         elif whose is Blame.FOLLOWER:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Final
 
+from zraft.client.routing import answers
 from zraft.errors import NotLeader, OutcomeUnknown, Overloaded, PeerUnavailable, RequestError, RequestTimeout
 from zraft.limits import PEERS_PER_GROUP
 from zraft.types import PeerId
@@ -150,9 +151,7 @@ class Rotation:
     def missing(self, now: float) -> str:
         """Why nobody can be asked: for messages."""
         absent = [peer for peer in self._peers if self._failed.get(peer, now) > now]
-        text = f"no leader: {len(self._peers) - len(absent)} of {len(self._peers)} peers answer"
-        reasons = "; ".join(f"{peer} ({self._why[peer]})" for peer in absent)
-        return f"{text}, missing {reasons}" if absent else f"{text}, none of them leads"
+        return f"no leader: {answers(len(self._peers), [f'{peer} ({self._why[peer]})' for peer in absent])}"
 
     def _free_at(self, peer: PeerId) -> float:
         return max(self._failed.get(peer, 0.0), self._idle.get(peer, 0.0))

@@ -97,11 +97,11 @@ class Route:
         self.peer, self.pause = leader, 0.0
         return Move.ASK
 
-    def timed_out(self, seconds: float, *, is_sent: bool) -> RequestTimeout:
+    def timed_out(self, seconds: float, *, is_sent: bool, why: str = "") -> RequestTimeout:
         """The error of a caller that waited `seconds`; `is_sent`: an attempt is under way and may still run."""
         if is_sent:
             text = f"{self.peer} did not answer within {said(seconds)}"
-            return RequestTimeout(text, executed="no" if self._is_read else "maybe")
+            return RequestTimeout(explained(text, why), executed="no" if self._is_read else "maybe")
         if not self._searches:
             return RequestTimeout(f"{self.peer.node} was not reached within {said(seconds)}", executed="no")
         return RequestTimeout(f"{self._missing()} (after {said(seconds)})", executed="no")
@@ -110,8 +110,7 @@ class Route:
         if not self._voters:
             return f"no leader: {self._origin} knows none, and no other peer"
         missing = [str(peer) for peer in self._voters if peer not in self._answering]
-        names = f"missing {', '.join(missing)}" if missing else "none of them leads"
-        return f"no leader: {len(self._answering)} of {len(self._voters)} voters answer, {names}"
+        return f"no leader: {answers(len(self._voters), missing)}"
 
     def _knows_others(self) -> bool:
         return self.peer != self._origin or any(peer != self._origin for peer in self._voters)
@@ -122,6 +121,27 @@ class Route:
 
     def _growing(self) -> float:
         return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(self._searches - 1, 10)))
+
+
+def answers(voters: int, missing: Sequence[str]) -> str:
+    """For messages: how many of the voters answer, and which do not."""
+    names = f"missing {', '.join(missing)}" if missing else "none of them leads"
+    return f"{voters - len(missing)} of {voters} voters answer, {names}"
+
+
+def undecided(statuses: Sequence[PeerStatus]) -> str:
+    """Why a group decides nothing of whose peers only these answer: for messages; "" where enough of them do."""
+    newest = max(statuses, key=lambda status: status.conf_index, default=None)
+    if newest is None:
+        return ""
+    answering = {status.id for status in statuses}
+    missing = [str(peer) for peer in newest.peers if peer not in answering]
+    return answers(len(newest.peers), missing) if missing and 2 * len(missing) >= len(newest.peers) else ""
+
+
+def explained(text: str, why: str) -> str:
+    """For messages: what happened, and the reason where one is known."""
+    return f"{text}: {why}" if why else text
 
 
 def _leader(statuses: Sequence[PeerStatus], answering: set[PeerId]) -> PeerId | None:

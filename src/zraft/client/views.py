@@ -19,6 +19,8 @@ class PeerStatus:
 
     `peers` are the voters of its newest configuration, which was appended at `conf_index`; `first_index` to
     `last_index` is its log, of which everything up to `commit_index` is decided and up to `last_applied` applied.
+    While a change of the peers is under way, `target` is what they shall be, and `joining` names, at the leader, those
+    that learn before they vote, and up to which index each has the log.
     """
 
     id: PeerId
@@ -42,6 +44,8 @@ class PeerStatus:
     fault: str | None
     sync_mode: str = "default"
     """Its node's `log_sync_mode`; with any other than "default" it acknowledges what may be lost."""
+    target: tuple[PeerId, ...] = ()
+    joining: tuple[tuple[PeerId, Index], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from zraft import limits
@@ -24,6 +25,18 @@ from zraft.types import Millis
 Duration: TypeAlias = int | float | timedelta
 SyncMode: TypeAlias = Literal["default", "leader_dirty", "dirty"]
 Path: TypeAlias = str | os.PathLike[str]
+
+
+class _AsLogDir(Enum):
+    """The default of `snapshot_dir`: two nodes that differ in `log_dir` alone must not share it."""
+
+    AS_LOG_DIR = "as log_dir"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+_AS_LOG_DIR: Final = _AsLogDir.AS_LOG_DIR
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be refused
 
@@ -72,7 +85,7 @@ class Config:
         max_segment_size: int = 10 * limits.MIB,
         max_command_size: int = limits.MAX_COMMAND_BYTES,
         log_dir: Path = "./data",
-        snapshot_dir: Path = "./data",
+        snapshot_dir: Path | _AsLogDir = _AS_LOG_DIR,
         snapshot_backup: bool = False,
         snapshot_listener_addr: str | None = None,
         snapshot_listener_port: int = 0,
@@ -124,7 +137,8 @@ class Config:
             election_timeout_ms=self.election_timeout_ms,
             heartbeat_ms=round(self.heartbeat_interval * 1000),
             request_timeout_ms=round(self.request_timeout * 1000),
-            catch_up_ms=max(5000, 4 * self.election_timeout_ms),
+            catch_up_ms=10 * self.election_timeout_ms,
+            quiet_beats=limits.QUIET_BEATS,
             counts_unsaved=self.log_sync_mode == "leader_dirty",
             uncommitted_bytes=max(limits.UNCOMMITTED_BYTES, 2 * self.max_command_size),
         )
@@ -138,7 +152,12 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 def _settled(given: Mapping[str, Any], broken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """Every setting with its final value, and every problem. What is `broken` is wrong already, and reported."""
     limits.check()
-    values, wrong = checked(KEYS, {**_DEFAULTS, **given}, "")
+    written = {**_DEFAULTS, **given}
+    if written["snapshot_dir"] is _AS_LOG_DIR:
+        written["snapshot_dir"] = written["log_dir"]
+    values, wrong = checked(KEYS, written, "")
+    if wrong.get("snapshot_dir") and written["snapshot_dir"] is written["log_dir"]:
+        del wrong["snapshot_dir"]  # said of log_dir
     problems = list(wrong.values())
     for name in broken:
         values.pop(name, None)

@@ -12,7 +12,9 @@ Where to look, by section of the thesis (Ongaro, "Consensus: Bridging Theory and
     leading       what a leader does when something happens: puts the topics together
     membership    §4 joint consensus, learners, leaders that remove themselves
     reads         §6.4 ReadIndex, for leaders and followers
+    departure     §4.2.2, §4.2.3 how removed servers hear of it
     transfer      §3.10 leadership transfer
+    quiet         idle groups do without heartbeats (not in the thesis)
     snapshots     §5.1 the seams of a compacted log
     bootstrap     §4.4 the birth of a group
 
@@ -40,9 +42,13 @@ Deviations from the thesis, each also in docs/thesis-map.md:
 *   §4.2.1: how many rounds a learner needs is not limited; it is caught up when one round took at most an election
     timeout or it has the whole log, and given up when it makes no progress for `catch_up_ms` and fetches no snapshot.
 *   §4.2.2: a leader that removed itself, or whose disk stalls, tells the best follower to campaign at once.
+    It takes no proposals once its last configuration is appended.
+*   §4.2.3: whoever is asked for a pre-vote by a server that no configuration names any more answers `NotMember`, and
+    the leader tells whom it left out; servers that may not vote ask as well when they hear nobody.
 *   §5.1: the state of a snapshot travels beside the protocol; InstallSnapshot only offers it, and one is fetched at a
     time.
 *   §6.2: a leader that was held up itself gives everybody an election timeout to answer before it steps down.
+*   §3.4, §6.2: an idle group goes quiet: node heartbeats stand for those of the group (docs/decisions/0007).
 *   §6.4.1: leases are not offered.
 *   §10.2.1: with the setting `counts_unsaved` a leader counts itself for entries that its disk does not have yet.
 """

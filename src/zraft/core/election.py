@@ -7,7 +7,7 @@ durable, like everybody's. A vote is *granted* in `on_request_vote`; it becomes 
 
 from __future__ import annotations
 
-from zraft.core import quorum, replication
+from zraft.core import departure, quorum, replication
 from zraft.core.entries import Batch, Kind
 from zraft.core.messages import (
     PreVote,
@@ -27,6 +27,8 @@ def on_election_timeout(replica: Replica) -> None:
     """Nobody led for an election timeout, or an election did not end: campaign, where this replica may."""
     if not may_campaign(replica):
         replica.become_follower(None)
+        if not replica.is_voter:
+            departure.ask_around(replica)
         return
     start_pre_vote(replica)
 
@@ -63,7 +65,10 @@ def on_pre_vote(replica: Replica, message: PreVote) -> None:
     """Granted where the log suffices, the term would be new, and no leader was heard from within an election timeout.
 
     A refusal carries the own term, so that a server with the longer log and the lower term learns it (BM-109).
+    Who was removed is told that instead.
     """
+    if departure.answer_stranger(replica, message.sender):
+        return
     granted = (
         message.term > replica.current_term
         and not is_led(replica)
@@ -163,6 +168,7 @@ def become_leader(replica: Replica) -> None:
         replica.violated(f"would lead as {replica.role_name.value}")
     now, settings = replica.now, replica.settings
     term_start = replica.log.last_index + 1
+    _, before = replica.memberships.as_of(replica.memberships.current_index - 1)
     replica.role = role = Leader(
         progress={
             member: Progress(term_start, now) for member in replica.membership.everyone() if member != replica.me
@@ -172,6 +178,7 @@ def become_leader(replica: Replica) -> None:
         time_offset=replica.time_seen - now,
         heartbeat_due_ms=now + settings.heartbeat_ms,
         quorum_due_ms=now + settings.election_timeout_ms,
+        departed=departure.left_out(before, replica.membership),
     )
     replica.uncommitted_bytes = replica.log.payload_bytes_after(replica.commit_index)
     replica.fact(f"leads term {replica.current_term} from index {term_start}")
@@ -223,8 +230,11 @@ def best_successor(replica: Replica, role: Leader) -> Member | None:
 
 
 def is_led(replica: Replica) -> bool:
-    """This replica leads, or heard from a leader within the least election timeout (§4.2.3)."""
-    if type(replica.role) is Leader:
+    """This replica leads, or heard from a leader within the least election timeout (§4.2.3).
+
+    A quiet follower hears of its leader through the leader's node.
+    """
+    if type(replica.role) is Leader or replica.role.is_quiet:
         return True
     seen = replica.leader_seen_ms
     return seen is not None and replica.now - seen < replica.settings.election_timeout_ms

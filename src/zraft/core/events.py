@@ -13,7 +13,7 @@ import msgspec
 
 from zraft.core.entries import Batch, Membership, SnapshotMark
 from zraft.core.messages import Message
-from zraft.types import Index, Member
+from zraft.types import Index, Member, Millis
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +93,23 @@ class NodeBack(msgspec.Struct, frozen=True):
     node: str
 
 
+class NodeSilent(msgspec.Struct, frozen=True):
+    """A node was not heard for an election timeout, last at `heard_ms` of the local clock. Wakes who is quiet."""
+
+    node: str
+    heard_ms: Millis
+
+
+class NodeRestarted(msgspec.Struct, frozen=True):
+    """A node was started anew: nobody there is what it was. Wakes who is quiet."""
+
+    node: str
+
+
+class Rouse(msgspec.Struct, frozen=True):
+    """Two nodes disagree about whether this replica's group is quiet: it shall be awake."""
+
+
 class TimePassed(msgspec.Struct, frozen=True, gc=False):
     """`Output.wake_at_ms` was reached. A caller that is late delivers what waits in its sockets first."""
 
@@ -132,6 +149,9 @@ Event: TypeAlias = (
     | Loaded
     | NodeLost
     | NodeBack
+    | NodeSilent
+    | NodeRestarted
+    | Rouse
     | TimePassed
     | SnapshotTaken
     | SnapshotRestored

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from zraft.core import quiet
 from zraft.core.replica import Replica
 from zraft.core.roles import Leader
 from zraft.types import Index, Member, Term
@@ -45,6 +46,8 @@ def check_all(replica: Replica) -> None:
     role = replica.role
     if type(role) is Leader:
         check_progress(replica, role)
+        if role.is_quiet and not quiet.is_idle(replica, role):
+            replica.violated(f"quiet, and somebody waits for something: {replica.log!r}, {role}")
 
 
 def check_log(replica: Replica) -> None:

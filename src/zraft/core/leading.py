@@ -6,7 +6,7 @@ own save ───────┴> commit ─> reads that waited, the next step 
 
 from __future__ import annotations
 
-from zraft.core import election, membership, reads, replication, transfer
+from zraft.core import election, membership, quiet, reads, replication, transfer
 from zraft.core.events import Loaded, NodeBack, NodeLost
 from zraft.core.messages import AppendReply, HeartbeatReply, SnapshotReply
 from zraft.core.progress import ProgressState
@@ -56,7 +56,7 @@ def on_heartbeat_due(replica: Replica, role: Leader) -> None:
     if replica.role is role:
         transfer.check_deadline(replica, role)
         membership.drive(replica, role)
-    if replica.role is role:
+    if replica.role is role and not quiet.settle(replica, role):
         replication.broadcast_heartbeat(replica, role)
         for member, progress in role.progress.items():
             replication.recover_lost(replica, progress)

@@ -7,12 +7,14 @@
 One step at a time: the next configuration is appended only when the one before is committed (M2) and an entry of the
 own term is (BM-031, BM-033). The steps follow from the log alone, so the next leader finishes what this one began.
 A leader outside the new configuration leads until that is committed, without counting itself, then steps down (§4.2.2).
+It takes no proposals after that configuration: so all that it ever took is decided when it goes, and whoever it tells
+to campaign at once has everything.
 """
 
 from __future__ import annotations
 
 from zraft import limits
-from zraft.core import election, quorum, reads, replication
+from zraft.core import departure, election, quorum, reads, replication
 from zraft.core.entries import Batch, Kind, Membership
 from zraft.core.events import ChangeMembership
 from zraft.core.memberships import encode_membership
@@ -83,12 +85,14 @@ def drive(replica: Replica, role: Leader) -> None:
     else:
         replica.out.changed.extend(role.change_refs)
         role.change_refs.clear()
+        departure.tell_departed(replica, role)
         if not membership.is_voter(replica.me):
             replica.fact(f"steps down from term {replica.current_term}: no longer a member")
             heir = election.best_successor(replica, role)
             if heir is not None:
                 replica.send_now(TimeoutNow(replica.me, heir, replica.current_term))
             replica.become_follower(None)
+            replica.out.left = replica.memberships.current_index
 
 
 def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> None:
@@ -148,6 +152,7 @@ def learner_progressed(replica: Replica, role: Leader, member: Member) -> None:
 
 def _append(replica: Replica, role: Leader, membership: Membership) -> None:
     """A configuration takes effect here, when it is appended, not when it is committed (§4.1, BM-032)."""
+    before = replica.membership
     index = replica.log.last_index + 1
     time = replication.leader_time(replica, role)
     payload = encode_membership(membership)
@@ -155,6 +160,8 @@ def _append(replica: Replica, role: Leader, membership: Membership) -> None:
     replica.memberships.append(index, membership)
     replica.fact(f"configuration {index}: {describe(membership)}")
     members = [member for member in membership.everyone() if member != replica.me]
+    gone = [member for member in role.departed if member not in members]
+    role.departed = tuple(dict.fromkeys((*gone, *departure.left_out(before, membership))))
     role.progress = {
         member: role.progress.get(member) or Progress(replica.log.last_index, replica.now) for member in members
     }

@@ -11,7 +11,7 @@ import msgspec
 
 from zraft.core.entries import Membership, SnapshotMark
 from zraft.core.recovered import Recovered
-from zraft.types import Index
+from zraft.types import Index, Member
 
 _DECODER = msgspec.msgpack.Decoder(Membership)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -52,6 +52,19 @@ class MembershipHistory:
         """The configuration in force when the log ended at `index`, and where it was appended."""
         position = bisect_right(self._items, index, key=lambda item: item[0])
         return self._items[position - 1] if position else (0, None)
+
+    def newest_naming(self, member: Member) -> Index:
+        """Where the newest configuration that is known and names `member` was appended; 0 where none does."""
+        return next((index for index, known in reversed(self._items) if member in known.everyone()), 0)
+
+    def names_from(self, index: Index, member: Member) -> bool:
+        """The configuration in force when the log ended at `index`, or a later one, names `member`."""
+        position = max(bisect_right(self._items, index, key=lambda item: item[0]) - 1, 0)
+        return any(member in known.everyone() for _, known in self._items[position:])
+
+    def ever_voter(self, member: Member) -> bool:
+        """Some configuration that is known counts the votes of `member`."""
+        return any(known.is_voter(member) for _, known in self._items)
 
     def append(self, index: Index, membership: Membership) -> None:
         """A configuration entry was appended at `index`."""

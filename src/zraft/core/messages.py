@@ -163,6 +163,43 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=13):
     index: Index
 
 
+class NotMember(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """As of the committed entry (`index`, `index_term`), and in all that I have, no configuration names you.
+
+    Not in the thesis (see `departure`). Nobody's term changes by this.
+    """
+
+    sender: Member
+    to: Member
+    term: Term
+    index: Index
+    index_term: Term
+
+
+class Quiesce(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """A heartbeat that asks to do without the next ones: the whole log, up to `index` of this term, is committed.
+
+    `round` is one of the leader's heartbeat rounds; `time` is replicated time.
+    """
+
+    sender: Member
+    to: Member
+    term: Term
+    round: int
+    index: Index
+    time: Millis
+
+
+class QuiesceReply(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Echoes `round`. Agreed: the sender has the same log and waits for no election any more."""
+
+    sender: Member
+    to: Member
+    term: Term
+    round: int
+    agreed: bool
+
+
 Message: TypeAlias = (
     PreVote
     | PreVoteReply
@@ -177,4 +214,7 @@ Message: TypeAlias = (
     | TimeoutNow
     | ReadIndexRequest
     | ReadIndexReply
+    | NotMember
+    | Quiesce
+    | QuiesceReply
 )

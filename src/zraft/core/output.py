@@ -6,8 +6,9 @@
     4  load              read older batches, answer with `Loaded`
     5  accepted, commit_to, reads_ready, changed, transferred, refused     for the machine and the clients
     6  send_snapshot, restore                                              for the snapshot rooms
-    7  role_change, facts                                                  for logs, goldens and watchers
-    8  wake_at_ms        the next moment at which time alone matters
+    7  left                                                                this replica is needed no longer
+    8  role_change, facts                                                  for logs, goldens and watchers
+    9  wake_at_ms        the next moment at which time alone matters
 
 Nothing of a later output may overtake a save of an earlier one. Everything may happen while a save runs, except what is
 listed as waiting for it.
@@ -134,6 +135,8 @@ class Output(msgspec.Struct, gc=False):
     """Fetch and install this; answer with SnapshotRestored or SnapshotFailed."""
     compact_to: Index = 0
     """0, or: the log now begins after this index; the journal may forget what is before."""
+    left: Index = 0
+    """0, or: as of this committed entry this replica belongs to no configuration, and never will: it should stop."""
     role_change: RoleChange | None = None
     facts: list[str] = msgspec.field(default_factory=list)
     wake_at_ms: Millis = 0

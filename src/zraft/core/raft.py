@@ -9,7 +9,7 @@ A broken invariant raises ReplicaFault; from then on every step does: the peer i
 
 from __future__ import annotations
 
-from zraft.core import invariants, terms
+from zraft.core import invariants, quiet, terms
 from zraft.core.entries import Membership, SnapshotMark
 from zraft.core.events import Event, Received
 from zraft.core.log import Log
@@ -46,6 +46,8 @@ class Raft:
             replica.now = now
         before = (replica.current_term, replica.voted_for, replica.commit_index)
         try:
+            if replica.role.is_quiet:
+                quiet.disturb(replica, event)
             if type(event) is Received:
                 message = event.message
                 if terms.admit(replica, message):

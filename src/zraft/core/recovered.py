@@ -37,6 +37,8 @@ class RaftSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Without a reply for so long an AppendEntries counts as lost and the follower is probed."""
     catch_up_ms: Millis = 5000
     """A learner without progress for so long fails the membership change (§4.2.1)."""
+    quiet_beats: int = 0
+    """A leader lets its group go quiet after so many heartbeats in which nothing happened; 0: never."""
     counts_unsaved: bool = False
     """A leader counts itself for what it has not saved yet: weaker than Raft (§10.2.1), for who chose that."""
     append_bytes: int = limits.APPEND_BYTES

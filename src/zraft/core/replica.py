@@ -42,6 +42,7 @@ class Replica:
         "settings",
         "snapshot",
         "time_seen",
+        "told_basis",
         "told_role",
         "uncommitted_bytes",
         "voted_for",
@@ -77,6 +78,8 @@ class Replica:
         self.out = Output()
         self.role: Role = Follower(election_due_ms=now)
         self.told_role: tuple[RoleName, Term, Member | None] | None = None
+        self.told_basis: tuple[Role, Term, Member | None, Membership | None] | None = None
+        """What `told_role` was made of: steps that change none of it need not make it anew."""
         self.reset_election_timer()
         if self.log.last_term > self.current_term:
             self.violated(f"hard state has term {self.current_term}, the log {self.log.last_term} (BM-002)")
@@ -201,10 +204,13 @@ class Replica:
             out.save = self.saves.issue(self.log.last_index, self.now)
         if out.commit_to:
             self.log.evict(self.settings.cache_bytes, keep_from=self.commit_index + 1)
-        told = (self.role_name, self.current_term, self.leader)
-        if told != self.told_role:
-            self.told_role = told
-            out.role_change = RoleChange(*told)
         role = self.role
+        basis = (role, self.current_term, self.leader, self.memberships.current)
+        if basis != self.told_basis:
+            self.told_basis = basis
+            told = (self.role_name, self.current_term, self.leader)
+            if told != self.told_role:
+                self.told_role = told
+                out.role_change = RoleChange(*told)
         out.wake_at_ms = role.heartbeat_due_ms if type(role) is Leader else role.election_due_ms
         return out

@@ -28,8 +28,9 @@ def propose(replica: Replica, role: Leader, event: Propose) -> None:
     """Append the proposals, or refuse them with the reason; nothing is half done."""
     stalled = replica.saves.stalled_for(replica.now) > 2 * replica.settings.election_timeout_ms
     time = leader_time(replica, role)
+    hands_over = role.transfer is not None or not replica.is_voter
     for proposal in event.proposals:
-        if role.transfer is not None:
+        if hands_over:
             replica.refuse(proposal.ref, Refusal.TRANSFERRING)
         elif stalled:
             replica.refuse(proposal.ref, Refusal.DISK_STALLED)
@@ -48,7 +49,7 @@ def propose(replica: Replica, role: Leader, event: Propose) -> None:
 
 def propose_time(replica: Replica, role: Leader) -> None:
     """Append a time entry, unless one or anything newer is already on its way."""
-    if role.transfer is None and replica.commit_index == replica.log.last_index:
+    if role.transfer is None and replica.is_voter and replica.commit_index == replica.log.last_index:
         time = leader_time(replica, role)
         replica.append(Batch(replica.log.last_index + 1, 1, replica.current_term, time, 0, Kind.TIME, b""))
         broadcast_append(replica, role)

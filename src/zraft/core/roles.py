@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from zraft.core.progress import Progress
 from zraft.types import Index, Member, Millis, Term
+
+NEVER: Final[Millis] = 1 << 62
+"""A deadline that no clock reaches: whoever has it is quiet."""
 
 
 @final
@@ -26,6 +29,13 @@ class Follower:
     leader: Member | None = None
     reads: dict[int, tuple[int, Millis]] = field(default_factory=dict)
     """Reads that the leader was asked about: own number -> (caller's ref, when asked)."""
+    time_offset: Millis = 0
+    """While quiet: replicated time minus the local clock, as it was then."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """It waits for no election: it trusts its leader's node (`quiet`)."""
+        return self.election_due_ms >= NEVER
 
 
 @final
@@ -33,6 +43,7 @@ class Follower:
 class PreCandidate:
     """Asks whether an election could be won, without disturbing anybody (§9.6)."""
 
+    is_quiet: ClassVar[bool] = False
     election_due_ms: Millis
     votes: dict[Member, bool] = field(default_factory=dict)
 
@@ -42,6 +53,7 @@ class PreCandidate:
 class Candidate:
     """Asks for votes in the current term. Its own vote counts when it is durable, like any other (§3.8)."""
 
+    is_quiet: ClassVar[bool] = False
     election_due_ms: Millis
     own_vote_save: int
     """Number of the save that makes the own vote durable."""
@@ -107,6 +119,19 @@ class Leader:
     """Callers that wait for the membership change under way."""
     catch_up: dict[Member, CatchUp] = field(default_factory=dict)
     transfer: Transfer | None = None
+    departed: tuple[Member, ...] = ()
+    """Whom the configuration in force left out; they are told when it is committed."""
+    idle_beats: int = 0
+    """Heartbeats since anything happened."""
+    idle_mark: tuple[Index, int] = (0, 0)
+    """Last index and round, as they are at the next heartbeat if nothing happens."""
+    agreed: dict[Member, None] = field(default_factory=dict)
+    """Followers that agreed to be quiet."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """No heartbeat is due: everybody agreed (`quiet`)."""
+        return self.heartbeat_due_ms >= NEVER
 
 
 Role: TypeAlias = Follower | PreCandidate | Candidate | Leader

@@ -11,10 +11,12 @@ from typing import Any, Final, TypeAlias
 
 from zraft.core import (
     bootstrap,
+    departure,
     election,
     following,
     leading,
     membership,
+    quiet,
     reads,
     replication,
     snapshots,
@@ -89,6 +91,8 @@ def _only(role: type, handler: Handler, *, otherwise: Handler = _ignore) -> dict
     return {each: handler if each is role else otherwise for each in ROLES}
 
 
+# Before any of these, `quiet.disturb` wakes a quiet replica that cannot sleep through the event: for a quiet leader
+# NodeSilent, NodeRestarted and Rouse do no more than that.
 EVENTS: Final[dict[type, dict[type, Handler]]] = {
     e.Propose: _only(Leader, replication.propose, otherwise=_refuse_proposals),
     e.ProposeTime: _only(Leader, _propose_time),
@@ -107,6 +111,9 @@ EVENTS: Final[dict[type, dict[type, Handler]]] = {
     e.Loaded: _only(Leader, leading.on_loaded),
     e.NodeLost: _only(Leader, leading.on_node_lost),
     e.NodeBack: _only(Leader, leading.on_node_back),
+    e.NodeSilent: _only(Follower, quiet.on_node_silent),
+    e.NodeRestarted: _only(Follower, quiet.on_node_restarted),
+    e.Rouse: _only(Follower, quiet.on_rouse),
     e.TimePassed: _only(Leader, _heartbeat_time, otherwise=_election_time),
     e.SnapshotTaken: _every(_roleless(snapshots.on_taken)),
     e.SnapshotRestored: _every(_roleless(snapshots.on_restored)),
@@ -128,5 +135,8 @@ MESSAGES: Final[dict[type, dict[type, Handler]]] = {
     m.TimeoutNow: _only(Follower, transfer.on_timeout_now),
     m.ReadIndexRequest: _only(Leader, reads.on_request, otherwise=_roleless(reads.refuse_request)),
     m.ReadIndexReply: _only(Follower, reads.on_reply),
+    m.NotMember: _every(_roleless(departure.on_not_member)),
+    m.Quiesce: _every(_roleless(quiet.on_quiesce)),
+    m.QuiesceReply: _only(Leader, quiet.on_quiesce_reply),
 }
 """Messages that the rule of terms has admitted."""

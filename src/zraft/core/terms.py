@@ -15,8 +15,10 @@ from zraft.core.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
+    NotMember,
     PreVote,
     PreVoteReply,
+    Quiesce,
     ReadIndexReply,
     ReadIndexRequest,
     RequestVote,
@@ -30,7 +32,7 @@ def admit(replica: Replica, message: Message) -> bool:
     if message.to != replica.me:
         replica.fact(f"drops a message for {message.to}")  # another life of this peer (BM-043, BM-114)
         return False
-    if isinstance(message, PreVote):
+    if isinstance(message, PreVote | NotMember):
         return True
     if message.term > replica.current_term:
         return _admit_newer(replica, message)
@@ -64,7 +66,7 @@ def _answer_older(replica: Replica, message: Message) -> None:
                 replica.send_now(RequestVoteReply(me, to, term, False))
         case AppendEntries() | InstallSnapshot():
             replica.send_now(AppendReply(me, to, term, False, 0))
-        case Heartbeat():
+        case Heartbeat() | Quiesce():
             replica.send_now(HeartbeatReply(me, to, term, 0))
         case ReadIndexRequest():
             replica.send_now(ReadIndexReply(me, to, term, message.read, 0))

@@ -66,8 +66,14 @@ def _details(message: m.Message) -> str:
             return ""
         case m.ReadIndexRequest():
             return "asks for a read index"
+        case m.Quiesce():
+            return f"round {message.round} index {message.index}"
+        case m.QuiesceReply():
+            return f"round {message.round} {'agreed' if message.agreed else 'refused'}"
         case m.ReadIndexReply():
             return f"read index {message.index}" if message.index else "refused"
+        case m.NotMember():
+            return f"as of ({message.index},{message.index_term})"
 
 
 def output_lines(output: Output) -> list[str]:
@@ -99,6 +105,8 @@ def output_lines(output: Output) -> list[str]:
         lines.append(f"restore snapshot {output.restore.mark.index} from {member_text(output.restore.sender)}")
     if output.compact_to:
         lines.append(f"compact to {output.compact_to}")
+    if output.left:
+        lines.append(f"left its group as of {output.left}")
     if output.role_change is not None:
         change = output.role_change
         lines.append(f"{change.role.value} term {change.term} leader {member_text(change.leader)}")

@@ -72,7 +72,7 @@ class RealDisk:
         self._done_in_thread = 0
         self._deferred: Job | None = None
         """The job that the caller does next; nothing that is submitted later may overtake it."""
-        self._folder, self._lock = _open_folder(folder)
+        self._folder, self._lock = open_data_folder(folder)
         self._files: dict[str, int] = {}
         """Open descriptors, the one that was used longest ago first."""
         self._unsynced: dict[str, None] = {}
@@ -210,7 +210,7 @@ class RealDisk:
                 self._unsynced[operation.name] = None
                 _write(file, operation.offset, operation.data)
             case SyncFile():
-                _sync(self._file(operation.name))
+                sync_file(self._file(operation.name))
                 self._unsynced.pop(operation.name, None)
             case ReadAt():
                 return _read(self._file(operation.name), operation.offset, operation.length)
@@ -292,7 +292,7 @@ def _read(file: int, offset: int, length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _sync(file: int) -> None:
+def sync_file(file: int) -> None:
     """fdatasync; where a plain sync leaves the bytes in the drive's cache, the full one."""
     if sys.platform == "darwin":
         fcntl.fcntl(file, fcntl.F_FULLFSYNC)
@@ -300,8 +300,11 @@ def _sync(file: int) -> None:
         os.fdatasync(file)
 
 
-def _open_folder(folder: Path) -> tuple[int, int]:
-    """The descriptors of the folder and of its locked lock file."""
+def open_data_folder(folder: Path) -> tuple[int, int]:
+    """The descriptors of the folder, which is made where it is missing, and of its locked lock file.
+
+    Raises DataDirUnsafe or DataDirInUse.
+    """
     try:
         make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

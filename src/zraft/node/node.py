@@ -14,7 +14,6 @@ import logging
 import secrets as chance
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,8 @@ from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
+from zraft.node.installed import with_installed
+from zraft.node.keeper import Keeper, snapshot_settings
 from zraft.node.log_files import CRASH
 from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
@@ -33,13 +34,14 @@ from zraft.node.promptness import Promptness
 from zraft.node.timekeeper import Timekeeper, now_ms
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import APPLY_ENTRIES
+from zraft.peer.vault import VaultDone
 from zraft.storage.disk import Completion
 from zraft.storage.store import StoreSettings
 from zraft.transport.counters import Counters
 from zraft.transport.dialer import Dialer, Target
 from zraft.transport.link import Link, LinkHandlers, LinkLimits
 from zraft.transport.listener import Listener, ListenerLimits
-from zraft.types import Millis, PeerId
+from zraft.types import FOREVER, Millis, PeerId, Timeout, seconds_of
 from zraft.wire.failures import Failed, error_to_failed, failed_to_error
 from zraft.wire.frames import FrameKind
 from zraft.wire.handshake import Role, Secrets
@@ -48,7 +50,7 @@ from zraft.wire.requests import PeerStatus, RemovePeer, Reply, Request, decode_r
 
 LOG: Final = logging.getLogger("zraft")
 
-ROLES: Final = ("blank", "follower", "candidate", "leader", "learner", "failed", "removed")
+ROLES: Final = ("loading", "blank", "follower", "candidate", "leader", "learner", "failed", "removed")
 
 _TIDY_S: Final = 60.0
 """How often connections that nobody needs any more are looked for."""
@@ -68,17 +70,20 @@ class Node:
 
         async with zraft.Node(zraft.Config(listen="127.0.0.1:7101", log_dir="data/n1")) as node: ...
 
-    `backends` are state machines by name, beside the built-in ones. Raises `UsageError` for a malformed one.
+    `backends` are state machines by name, beside the built-in ones and those that installed packages offer as entry
+    points of the group `zraft.backends`. Raises `UsageError` for a malformed one.
     """
 
     def __init__(self, config: Config, *, backends: Mapping[str, type[Backend]] | None = None) -> None:
         self.config = config
         self.counters = Counters()
-        self._backends = Backends(backends)
+        Backends(backends)  # what is wrong with them is said here
+        self._given_backends = dict(backends or {})
         self._address = _advertised(config) or config.listen
         self._host: Host | None = None
         """None before the start, and as soon as the node has failed."""
         self._disk: RealDisk | None = None
+        self._keeper: Keeper | None = None
         self._listener: Listener | None = None
         self._neighbours = Neighbours(self._make_dialer)
         self._outlet = Outlet(self._neighbours)
@@ -141,6 +146,7 @@ class Node:
             bounds=ListenerLimits(link=LinkLimits().with_frames(config.frame_bytes)),
         )
         self._disk = disk = RealDisk(Path(config.log_dir), self._report, deferring=Promptness())
+        self._keeper = keeper = Keeper(config, self._report, self._speak, self._begin_stop)
         if config.listen.endswith(":0"):
             # Any free port: it is the node's name, so it comes first. Whoever asks at once is told to wait.
             self._listener = listener
@@ -149,12 +155,14 @@ class Node:
         settings = HostSettings(
             raft=config.raft_settings(),
             store=StoreSettings(segment_bytes=config.max_segment_size, sync=config.log_sync_mode != "dirty"),
+            snapshots=snapshot_settings(config),
             max_command_bytes=config.max_command_size,
             max_result_bytes=config.frame_bytes - limits.KIB,
             sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")
-        self._host = host = Host(self._address, disk, self._backends, settings, seed=seed, now=now_ms())
+        backends = with_installed(self._given_backends)
+        self._host = host = Host(self._address, disk, backends, settings, seed=seed, now=now_ms(), vault=keeper.vault)
         if self._listener is None:
             self._listener = listener
             await listener.start()
@@ -280,6 +288,8 @@ class Node:
                 self._timekeeper.cancel()
             self._turn_ended.set()
             self._announcer.close()
+            if self._keeper is not None:
+                await self._keeper.aclose()
             if self._disk is not None:
                 await asyncio.to_thread(self._disk.close)
             LOG.info("node %s has stopped", self.address)
@@ -321,7 +331,7 @@ class Node:
         host = self._serving()
         return self._announcer.feed(host.view(entry.member.peer.name) for entry in host.entries())
 
-    async def wait_role(self, name: str, role: str, *, timeout: float | timedelta | None) -> None:
+    async def wait_role(self, name: str, role: str, *, timeout: Timeout) -> None:
         """Replica `name` has the role `role`, one of `ROLES`; "removed" where there is none of that name.
 
         `timeout` None waits for ever. Raises `RequestTimeout`, `PeerUnavailable` where the replica has failed or the
@@ -329,14 +339,14 @@ class Node:
         """
         if role not in ROLES:
             raise UsageError(f"not a role: {role!r} (one of {', '.join(ROLES)})")
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if seconds is None else now_ms() + round(seconds * 1000)
+        seconds = seconds_of(timeout)
+        deadline = None if seconds == FOREVER else now_ms() + round(seconds * 1000)
         while (found := self._serving().view(name).role) != role:
             if found == "failed":
                 raise PeerUnavailable(f"peer {name} of {self.address} does not run: {self.status(name).fault}")
             if not await self._next_turn(deadline):
                 self._serving()
-                text = f"peer {name} of {self.address} is {found} and not {role} after {seconds} s"
+                text = f"peer {name} of {self.address} is {found} and not {role} after {seconds:g} s"
                 raise RequestTimeout(text, executed="no")
 
     # -- one replica
@@ -370,10 +380,10 @@ class Node:
         not told of the change, let `zraft.remove` ask the others.
         """
         host = self._serving()
-        entry = next((entry for entry in host.entries() if entry.member.peer.name == name), None)
+        entry = host.entry(name)
         if entry is None:
             raise PeerUnavailable(f"no peer {name} on {self.address}")
-        reply = await self._ask(RemovePeer(0, name, entry.group))
+        reply = await self._ask(RemovePeer(0, entry.member.peer.name, entry.group))
         if isinstance(reply, Failed):
             raise failed_to_error(reply)
 
@@ -457,24 +467,27 @@ class Node:
 
     # -- disk
 
-    def _report(self, completion: Completion) -> None:
-        """From the writer thread."""
+    def _report(self, done: Completion | VaultDone) -> None:
+        """From the writer thread, or one of the vault's."""
         if self._loop is not None:
             try:
-                self._loop.call_soon_threadsafe(self._completed, completion)
+                self._loop.call_soon_threadsafe(self._completed, done)
             except RuntimeError:
                 return  # the loop was closed without stopping the node; nobody is left to tell
 
-    def _completed(self, completion: Completion) -> None:
-        if self._tell(completion):
+    def _completed(self, done: Completion | VaultDone) -> None:
+        if self._tell(done):
             self._schedule_turn()
 
-    def _tell(self, completion: Completion) -> bool:
+    def _tell(self, done: Completion | VaultDone) -> bool:
         """The host knows of it; False where there is none any more."""
         if self._host is None:
             return False
         try:
-            self._host.completed(now_ms(), completion)
+            if isinstance(done, VaultDone):
+                self._host.vault_done(now_ms(), done)
+            else:
+                self._host.completed(now_ms(), done)
         except Exception as error:
             self._begin_stop(error)
         return self._host is not None
@@ -497,6 +510,9 @@ class Node:
                 now = now_ms()
                 for group, message in decode_messages(payload, sender_node=link.node, own_node=host.node):
                     host.receive(now, group, message)
+        elif kind == FrameKind.SNAPSHOTS:
+            if self._keeper is not None:
+                self._keeper.transfers.take(link.node, payload)
         elif host is None or self._stopping is not None:
             unavailable = PeerUnavailable(f"node {self.address} does not serve now: it starts or stops")
             for request in decode_requests(payload):
@@ -507,6 +523,13 @@ class Node:
             for request in decode_requests(payload):
                 host.request(now, link, request)
         self._schedule_turn()
+
+    def _speak(self, node: str, payload: bytes) -> None:
+        """A word about a snapshot to another node, or to this one. Where there is no way it is lost, like any other."""
+        if node == self._address and self._keeper is not None:
+            self._keeper.transfers.take(node, payload)
+        elif (link := self._neighbours.dial(node, now_ms()).link) is not None:
+            link.send_beside(payload)
 
     def _client_gone(self, link: Link, why: str) -> None:
         if self._host is not None and link.role is Role.CLIENT:

@@ -8,20 +8,23 @@ from typing import Final
 
 import msgspec
 
-from zraft.core.messages import AppendEntries, AppendReply, InstallSnapshot
+from zraft.core.messages import AppendEntries, AppendReply, Heartbeat, InstallSnapshot
 from zraft.errors import TooLarge
 from zraft.node.log_files import CRASH
 from zraft.node.neighbours import Neighbours
 from zraft.node.timekeeper import now_ms
 from zraft.peer.duties import Client, Duties, Note
 from zraft.transport.link import Link
-from zraft.wire.peering import encode_message
+from zraft.wire.peering import NO_GROUP, encode_message
 from zraft.wire.requests import Reply, encode_item
 
 LOG: Final = logging.getLogger("zraft")
 
 _BULK: Final = (AppendEntries, AppendReply, InstallSnapshot)
 """Messages that votes and heartbeats overtake."""
+
+_REPEATED: Final = (AppendEntries, Heartbeat, InstallSnapshot)
+"""Messages that a leader sends anew, and up to date, as soon as the node is connected."""
 
 
 class Outlet:
@@ -39,6 +42,11 @@ class Outlet:
         """
         if duties.messages:
             self._send_messages(duties)
+        for beat in duties.node_beats:
+            link = self._neighbours.dial(beat.to, now_ms()).link
+            if link is not None:
+                link.queue(encode_message(NO_GROUP, beat), urgent=True)
+                self._touched[link] = None
         for client, reply in duties.replies:
             self.reply(client, reply)
         has_sent = bool(self._touched)
@@ -67,14 +75,16 @@ class Outlet:
         now = now_ms()
         for group, message in duties.messages:
             node = message.to.peer.node
-            link = self._neighbours.dial(node, now).link
-            if link is None:
-                continue
+            dialer, kind = self._neighbours.dial(node, now), type(message)
+            link = dialer.link
             try:
-                link.queue(encode_message(group, message), urgent=type(message) not in _BULK)
+                if link is not None:
+                    link.queue(encode_message(group, message), urgent=kind not in _BULK)
+                    self._touched[link] = None
+                elif kind not in _REPEATED:
+                    dialer.send(encode_message(group, message), urgent=kind not in _BULK, may_wait=True)
             except TooLarge as error:
-                LOG.error("%s to %s: %s; is max_command_size smaller than it was?", type(message).__name__, node, error)
-            self._touched[link] = None
+                LOG.error("%s to %s: %s; is max_command_size smaller than it was?", kind.__name__, node, error)
 
     def reply(self, client: Client, reply: Reply) -> None:
         """To a connection, or to the node itself, which waits with a future. Who cannot be answered is cut off.

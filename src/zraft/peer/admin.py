@@ -17,6 +17,7 @@ from zraft.core.events import TransferLeadership
 from zraft.core.recovered import Recovered
 from zraft.errors import (
     MembershipError,
+    NewerExists,
     NotLeader,
     NotStable,
     OutcomeUnknown,
@@ -28,9 +29,11 @@ from zraft.errors import (
     TooLarge,
     UsageError,
 )
+from zraft.peer.aside import GONE, kept_entries, kept_entry
 from zraft.peer.down import is_blank, last_named_at
 from zraft.peer.duties import Client
 from zraft.peer.peer import Peer
+from zraft.peer.shelf import Chosen
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.replica import ReplicaMeta
 from zraft.types import GroupId, Index, Member, Millis, PeerId
@@ -66,9 +69,6 @@ if TYPE_CHECKING:
 BORN: Final = 0
 """The number of the save with which a replica's data is born; the core counts its own from 1."""
 
-GONE: Final = -1
-"""The number of the save that forgets a replica."""
-
 
 class Birth:
     """A replica that is being made durable, and who waits for it."""
@@ -92,38 +92,40 @@ class Admin:
         self._removals: dict[str, list[tuple[Client, int]]] = {}
         """Replicas whose removal is being made durable, and who waits for it."""
 
-    def admit_write(self, client: Client, peer: Peer, request: Write) -> bool:
+    def admit_write(self, now: Millis, client: Client, peer: Peer, request: Write) -> bool:
         """True where the write waits for the end of the turn now; otherwise it was answered."""
         if not peer.is_leader:
             self._fail(client, request.id, self._not_leader(peer))
-        elif self._is_sound(client, request):
+        elif self._is_sound(now, client, peer, request):
             peer.desk.writes.append(((client, request.id), request.command))
             return True
         return False
 
-    def _is_sound(self, client: Client, request: Write | SessionWrite) -> bool:
-        """The command is one complete value, and not too large; otherwise that was answered."""
+    def _is_sound(self, now: Millis, client: Client, peer: Peer, request: Write | SessionWrite) -> bool:
+        """The command is one complete value, not too large, and there is room for it; otherwise that was answered."""
         size = memoryview(request.command).nbytes
         if size > self._host.settings.max_command_bytes:
             text = f"a command of {size} bytes; max_command_size is {self._host.settings.max_command_bytes}"
             self._fail(client, request.id, TooLarge(text))
-            return False
-        try:
-            check_command(request.command)
-        except RequestError as error:
-            self._fail(client, request.id, error)
-        except (ProtocolError, UsageError) as error:
-            # Its own caller is told: others share the connection, which is none the worse.
-            self._fail(client, request.id, RequestError(str(error)))
+        elif (refusal := self._host.space.refusal(now, peer)) is not None:
+            self._fail(client, request.id, refusal)
         else:
-            return True
+            try:
+                check_command(request.command)
+            except RequestError as error:
+                self._fail(client, request.id, error)
+            except (ProtocolError, UsageError) as error:
+                # Its own caller is told: others share the connection, which is none the worse.
+                self._fail(client, request.id, RequestError(str(error)))
+            else:
+                return True
         return False
 
     def handle(self, now: Millis, client: Client, request: Request) -> None:
         """Everything but writes."""
         match request:
             case ListPeers():
-                self._reply(client, Peers(request.id, self.entries()))
+                self._reply(client, Peers(request.id, (*self.entries(), *kept_entries(self._host))))
             case Stat():
                 status = self._host.status(request.peer)
                 if status is None:
@@ -157,7 +159,7 @@ class Admin:
             self._host.no_such_peer(client, request.id, request.peer)
         elif not peer.is_leader:
             self._fail(client, request.id, self._not_leader(peer))
-        elif not isinstance(request, SessionWrite) or self._is_sound(client, request):
+        elif not isinstance(request, SessionWrite) or self._is_sound(now, client, peer, request):
             self._host.touch(peer)
             self._host.has_local(peer)
             peer.keeper.request(now, (client, request.id), request)
@@ -224,7 +226,7 @@ class Admin:
     def _born(self, now: Millis, birth: Birth) -> None:
         """The replica's identity is durable: run it, and only now say who it is (BM-043)."""
         host, meta = self._host, birth.meta
-        host.run(meta, Recovered(), birth.machine, now)
+        host.run(meta, Recovered(), Chosen(birth.machine), now)
         member = Member(PeerId(meta.name, host.node), meta.incarnation)
         for client, number in birth.waiting:
             self._reply(client, Started(number, member))
@@ -234,6 +236,10 @@ class Admin:
     def _remove(self, client: Client, request: RemovePeer) -> None:
         host, name = self._host, request.name
         found = self._known(name)
+        kept = kept_entry(host, name) if found is None and name not in (*self._births, *self._removals) else None
+        if kept is not None:
+            name = kept.member.peer.name
+            found = self._known(name)
         if name in self._births and self._births[name].meta.group == request.group:
             self._births[name].removals.append((client, request))
         elif name in self._removals and found is None:
@@ -244,25 +250,27 @@ class Admin:
             text = f"{PeerId(name, host.node)} knows of no configuration without it: change that of its group first"
             self._fail(client, request.id, MembershipError(text))
         else:
+            host.shelf.leave(found[2])
             host.forget_peer(name)
             host.store.remove_replica(name, GONE)
             self._removals.setdefault(name, []).append((client, request.id))
 
-    def _known(self, name: str) -> tuple[GroupId, Index | None] | None:
+    def _known(self, name: str) -> tuple[GroupId, Index | None, ReplicaMeta] | None:
         """The group of a replica, and the index that a configuration without it must be above; None: any will do."""
         host = self._host
         if name in host.peers:
             peer = host.peers[name]
             named_at = last_named_at(peer.raft.memberships, peer.raft.commit_index, peer.raft.me)
-            return peer.meta.group, named_at or None
+            return peer.meta.group, named_at or None, peer.meta
         if name in host.stopped:
             stopped = host.stopped[name]
-            return stopped.meta.group, stopped.last_named_at or None
+            return stopped.meta.group, stopped.last_named_at or None, stopped.meta
         if name in host.failed:
             failed = host.failed[name]
             # What is corrupt may have forgotten more than it knows.
-            return failed.meta.group, None if failed.is_blank else failed.memberships.current_index
-        return None
+            return failed.meta.group, None if failed.is_blank else failed.memberships.current_index, failed.meta
+        kept = host.aside.get(name)
+        return (kept.meta.group, None, kept.meta) if kept is not None else None
 
     def close(self, reason: str) -> None:
         """The host stops: nobody hears of a birth or a removal any more."""
@@ -319,7 +327,12 @@ class Admin:
         goal = membership.target or membership.voters
         if sorted(request.old_peers) != present and sorted(goal) != sorted(target):
             text = f"the peers are {', '.join(map(str, present))}"
-            self._fail(client, request.id, PeersChanged(text))
+            self._fail(client, request.id, PeersChanged(text, peers=present))
+            return
+        index = peer.raft.memberships.current_index
+        if 0 < request.conf_index < index and membership.is_stable and sorted(goal) != sorted(target):
+            text = f"the configuration was changed at {index}, after {request.conf_index}; ask for it and try again"
+            self._fail(client, request.id, NewerExists(text))
             return
         ref = peer.desk.ask((client, request.id), request)
         peer.step(now, ChangeEvent(ref, target))

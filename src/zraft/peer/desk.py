@@ -228,6 +228,13 @@ class Desk:
             self._fail_all(self._appended.pop(key), error)
         self._forget_settled()
 
+    def restored(self, index: Index) -> None:
+        """A snapshot took the place of everything up to `index`: what became of the writes there nobody here saw."""
+        error = OutcomeUnknown("a snapshot took the place of the entries among which the write may be")
+        for key in [key for key in self._appended if key[0] <= index]:
+            self._fail_all(self._appended.pop(key), error)
+        self._forget_settled()
+
     # -- reads
 
     def take_queries(self) -> int:

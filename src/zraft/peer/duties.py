@@ -10,6 +10,7 @@ from zraft.core.messages import Message
 from zraft.core.output import RoleChange
 from zraft.errors import StorageError
 from zraft.types import GroupId, Index, Millis, PeerId, Term
+from zraft.wire.peering import NodeBeat
 from zraft.wire.requests import Reply
 
 Client: TypeAlias = Any
@@ -49,6 +50,8 @@ class Duties(msgspec.Struct, gc=False):
     """One turn's duties. Messages to one node keep their order; replies to one client too."""
 
     messages: list[tuple[GroupId, Message]] = msgspec.field(default_factory=list)
+    """Each goes to the node of its `to`."""
+    node_beats: list[NodeBeat] = msgspec.field(default_factory=list)
     """Each goes to the node of its `to`."""
     replies: list[tuple[Client, Reply]] = msgspec.field(default_factory=list)
     notes: list[Note] = msgspec.field(default_factory=list)

@@ -21,14 +21,15 @@ import msgspec
 
 from zraft import limits
 from zraft.core.chance import Chance
-from zraft.core.events import NodeBack, NodeLost, Received, TransferLeadership
+from zraft.core.events import Event, NodeBack, NodeLost, Received, TransferLeadership
 from zraft.core.memberships import MembershipHistory
 from zraft.core.messages import Message
 from zraft.core.recovered import RaftSettings, Recovered
-from zraft.core.roles import Leader
+from zraft.core.roles import NEVER, Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
-from zraft.peer.admin import BORN, GONE, Admin
+from zraft.peer.admin import BORN, Admin
+from zraft.peer.aside import GONE, KEPT, is_kept_aside, kept_entry, set_aside
 from zraft.peer.down import (
     FailedPeer,
     StoppedPeer,
@@ -39,13 +40,19 @@ from zraft.peer.down import (
     status_of,
 )
 from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
+from zraft.peer.growth import SnapshotSettings
+from zraft.peer.liveness import Liveness
 from zraft.peer.peer import APPLY_ENTRIES, Peer
+from zraft.peer.shelf import Chosen, Shelf
+from zraft.peer.space import Space
+from zraft.peer.vault import Vault, VaultDone
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
 from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
 from zraft.storage.store import Store, StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
+from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
@@ -56,6 +63,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     raft: RaftSettings = RaftSettings()
     store: StoreSettings = StoreSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
@@ -67,11 +75,20 @@ class Host:
     """The replicas of one node. Not started twice, not used from two threads."""
 
     def __init__(
-        self, node: str, disk: Disk, backends: Backends, settings: HostSettings, *, seed: int, now: Millis
+        self,
+        node: str,
+        disk: Disk,
+        backends: Backends,
+        settings: HostSettings,
+        *,
+        seed: int,
+        now: Millis,
+        vault: Vault | None = None,
     ) -> None:
-        """Open the data on `disk` and start every replica found in it.
+        """Open the data on `disk` and start every replica found in it, from its snapshot in `vault`.
 
-        `seed`: 64 unpredictable bits; they become incarnations. Raises StorageError where the node cannot start at all.
+        `seed`: 64 unpredictable bits; they become incarnations. `vault` None: no snapshots are taken. Raises
+        StorageError where the node cannot start at all.
         """
         self.node = node
         self.backends = backends
@@ -81,12 +98,16 @@ class Host:
         self.peers: dict[str, Peer] = {}
         self.failed: dict[str, FailedPeer] = {}
         self.stopped: dict[str, StoppedPeer] = {}
+        self.aside: dict[str, FailedPeer] = {}
+        """What replicas held that left their group, by the name that it has now."""
         self.fatal: StorageError | None = None
         self.apply_entries = APPLY_ENTRIES
         """What a replica applies at most in one turn. Whoever can measure how long that takes may lower it."""
         self._disk = disk
         opened = Store.open(disk, settings.store)
         self.store = opened.store
+        self.shelf = Shelf(vault, self.outbox)
+        self.space = Space(self)
         self.admin = Admin(self)
         self._active: dict[str, Peer] = {}
         """Replicas that something happened to in this turn."""
@@ -100,16 +121,21 @@ class Host:
         """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
         self._is_stopped = self._has_marked = False
         self._to_self: list[tuple[GroupId, Message]] = []
+        self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
+        self.shelf.forget_strangers([replica.meta for replica in opened.replicas])
         for replica in opened.replicas:
             self._start(replica, now)
 
     def _start(self, replica: RecoveredReplica, now: Millis) -> None:
         meta, recovered = replica.meta, replica.recovered
+        if is_kept_aside(meta):
+            self.aside[meta.name] = FailedPeer(meta, KEPT, MembershipHistory(recovered))
+            return
         try:
             if replica.fault is not None:
                 raise ReplicaFault(str(replica.fault))
-            self.run(meta, recovered, self.make_machine(meta), now)
+            self.run(meta, recovered, self.shelf.choose(meta, recovered, self.make_machine), now)
             self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)
@@ -131,18 +157,21 @@ class Host:
             text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             raise ReplicaFault(f"no machine of backend {meta.backend!r}: {text}") from error
 
-    def run(self, meta: ReplicaMeta, recovered: Recovered, machine: ReplicatedMachine, now: Millis) -> None:
-        """Run the replica. Raises ReplicaFault where its data breaks an invariant."""
+    def run(self, meta: ReplicaMeta, recovered: Recovered, chosen: Chosen, now: Millis) -> None:
+        """Run the replica from what was chosen for it. Raises ReplicaFault where its data breaks an invariant."""
         peer = Peer(
             meta,
             self.node,
             recovered,
-            machine,
+            chosen,
             self.store,
             self.outbox,
             self.settings.raft,
             seed=self.chance.bits(),
             now=now,
+            shelf=self.shelf,
+            make_machine=self.make_machine,
+            snapshots=self.settings.snapshots,
             max_result_bytes=self.settings.max_result_bytes,
         )
         self.peers[meta.name] = peer
@@ -168,10 +197,13 @@ class Host:
         peer = self.peers.pop(name, None)
         if peer is not None:
             peer.close(why)
+            self.shelf.disown(peer.vault_done)
         self.failed.pop(name, None)
         self.stopped.pop(name, None)
+        self.aside.pop(name, None)
         self._active.pop(name, None)
         self._with_local.pop(name, None)
+        self._liveness.forget(name)
         self._armed.pop(name, None)  # a replica born under this name later has its own deadlines
         self.outbox.duties.altered[name] = None
 
@@ -217,7 +249,8 @@ class Host:
             return False
         del self.stopped[name]
         try:
-            self.run(stopped.meta, stopped.recovered, self.make_machine(stopped.meta), now)
+            chosen = self.shelf.choose(stopped.meta, stopped.recovered, self.make_machine)
+            self.run(stopped.meta, stopped.recovered, chosen, now)
         except ReplicaFault as fault:
             self._down(FailedPeer(stopped.meta, str(fault), stopped.memberships), fault)
             raise PeerUnavailable(self._why_not(name)) from fault
@@ -225,8 +258,11 @@ class Host:
 
     # -- what happens
 
-    def receive(self, now: Millis, group: GroupId, message: Message) -> None:
+    def receive(self, now: Millis, group: GroupId, message: Item) -> None:
         """A message from another node. One for a replica that is not here is dropped (BM-114)."""
+        if isinstance(message, NodeBeat):
+            self._liveness.received(message)
+            return
         name = message.to.peer.name
         peer = self.peers.get(name)
         if peer is None or peer.meta.group != group:
@@ -240,7 +276,7 @@ class Host:
             peer = self.running(request.peer)
             if peer is None:
                 self.no_such_peer(client, request.id, request.peer)
-            elif self.admin.admit_write(client, peer, request):
+            elif self.admin.admit_write(now, client, peer, request):
                 self._active[request.peer] = peer
         elif (self._is_stopped or self.fatal is not None) and not isinstance(request, ListPeers | Stat):
             self.admin.refuse(client, request.id, f"node {self.node} is stopping")
@@ -258,6 +294,8 @@ class Host:
             return f"peer {name} of {self.node} is stopped"
         if name in self.failed or name in self.peers:
             return f"peer {name} of {self.node} has failed: see its status"
+        if kept_entry(self, name) is not None:
+            return f"peer {name} of {self.node} was removed from its group"
         return f"no peer {name} on {self.node}"
 
     def refuse_create(self, client: Client, number: int, name: str, problem: CreateProblem) -> None:
@@ -293,8 +331,15 @@ class Host:
                 case StoreFailed():
                     self._store_failed(done.error)
 
+    def vault_done(self, now: Millis, done: VaultDone) -> None:
+        """The vault has finished a job, or failed."""
+        meta = self.shelf.done(now, done)
+        if meta is not None and meta.name in self.peers:
+            self.touch(self.peers[meta.name])
+
     def _saved(self, now: Millis, done: SaveDone) -> None:
         if done.number in (BORN, GONE):
+            self.shelf.left(done.name)
             self.admin.settled(now, done.name, done.number)
             return
         peer = self.peers.get(done.name)
@@ -398,6 +443,8 @@ class Host:
         """End the turn: see to everything that waits for it, hand jobs to the disk, and say what is to be done."""
         self._wake(now)
         self._deliver_to_self(now)
+        self._liveness.begin_turn(now, list(self._active.values()), lambda name, event: self._rouse(now, name, event))
+        self.space.turn(now)
         active, self._active = self._active, {}
         has_more = False
         for name, peer in active.items():
@@ -405,14 +452,19 @@ class Host:
             if peer.fault is not None:
                 self._failed(peer, peer.fault)
                 continue
+            if peer.is_through:
+                set_aside(self, peer)
+                continue
             if peer.has_more:
                 self._active[name] = peer
                 has_more = True
             self._arm(name, peer.due_ms)
+            self._liveness.look_at(now, peer)
         self._mark(now)
         while (job := self.store.next_job()) is not None:
             self._disk.submit(job)
         duties = self.outbox.take()
+        duties.node_beats = self._liveness.end_turn(now)
         self._keep_own(duties)
         duties.has_more = has_more or bool(self._to_self)
         duties.wake_at_ms = self._next_deadline()
@@ -432,8 +484,10 @@ class Host:
 
     def _next_deadline(self) -> Millis | None:
         due = self._timers[0][0] if self._timers else None
-        mark = self._mark_due_ms
-        return due if mark is None or (due is not None and due <= mark) else mark
+        for other in (self._mark_due_ms, self.space.due_ms, self._liveness.due_ms):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def _wake(self, now: Millis) -> None:
         """Wake every replica whose deadline has come; ten thousand idle ones cost nothing here."""
@@ -449,9 +503,16 @@ class Host:
             else:
                 self._arm(name, peer.due_ms)
 
+    def _rouse(self, now: Millis, name: str, event: Event) -> None:
+        """Something is known of a node that the replica trusts."""
+        peer = self.running(name)
+        if peer is not None:
+            self._active[name] = peer
+            peer.step(now, event)
+
     def _arm(self, name: str, at: Millis) -> None:
         armed = self._armed.get(name)
-        if armed is None or at < armed:
+        if at < NEVER and (armed is None or at < armed):
             self._armed[name] = at
             heappush(self._timers, (at, name))
 
@@ -469,15 +530,19 @@ class Host:
     # -- inspection
 
     def entries(self) -> tuple[PeerEntry, ...]:
-        """Every replica here, by name."""
+        """Every replica here, by name, but what is kept of removed ones."""
         return self.admin.entries()
+
+    def entry(self, name: str) -> PeerEntry | None:
+        """The replica of this name, or what is kept of one that was called so; None where there is nothing."""
+        return next((one for one in self.entries() if one.member.peer.name == name), None) or kept_entry(self, name)
 
     def status(self, name: str) -> PeerStatus | None:
         """The replica as it sees itself; None where there is none of that name."""
         peer = self.peers.get(name)
         if peer is not None:
             return msgspec.structs.replace(peer.status(), sync_mode=self.settings.sync_mode)
-        failed, stopped = self.failed.get(name), self.stopped.get(name)
+        failed, stopped = self.failed.get(name) or self.aside.get(name), self.stopped.get(name)
         if failed is not None:
             return status_of(failed.meta, self.node, failed.memberships, failed.fault)
         return status_of(stopped.meta, self.node, stopped.memberships, _STOPPED) if stopped is not None else None

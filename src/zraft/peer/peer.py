@@ -4,6 +4,7 @@
                           send_now ────────> out, once every hard state issued so far is durable
                           send_after_save ─> out, once every save issued so far is durable (§3.8, I13)
                           commit_to ───────> ReplicatedMachine, in slices, oldest batch first
+                          snapshots ───────> Snapshotting, and through it the Vault
                           the rest ────────> Desk, which answers clients; Keeper, which knows whose session lives
 
 Messages that must wait are held here and nowhere else. A broken invariant, a save that the store refuses, or a machine
@@ -17,8 +18,18 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from zraft import limits
-from zraft.core.entries import Batch, Membership
-from zraft.core.events import Bootstrap, Event, Loaded, Propose, ProposeTime, Read, Saved, TimePassed
+from zraft.core.entries import Batch, Membership, SnapshotMark
+from zraft.core.events import (
+    Bootstrap,
+    Event,
+    Loaded,
+    Propose,
+    ProposeTime,
+    Read,
+    Saved,
+    SnapshotRestored,
+    TimePassed,
+)
 from zraft.core.messages import Message
 from zraft.core.output import Output, RoleChange, RoleName
 from zraft.core.raft import Raft
@@ -27,12 +38,17 @@ from zraft.core.roles import Leader
 from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError, UsageError
 from zraft.peer.desk import Asked, Desk, Reading
 from zraft.peer.duties import Note, Outbox, PeerChange
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.keeper import Keeper
+from zraft.peer.shelf import Chosen, Shelf
+from zraft.peer.snapshotting import Snapshotting
+from zraft.peer.vault import VaultDone, VaultJob
+from zraft.peer.views import conf_of, joining_of, target_of
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.replica import ReplicaMeta, Save
 from zraft.storage.store import Store
 from zraft.types import Index, Member, Millis, PeerId
-from zraft.wire.requests import Conf, GetConf, PeerStatus, Query
+from zraft.wire.requests import GetConf, PeerStatus, Query
 
 APPLY_ENTRIES: Final = 4096
 """Entries applied in one slice: some milliseconds, after which messages get their turn."""
@@ -40,6 +56,9 @@ APPLY_ENTRIES: Final = 4096
 APPLY_BYTES: Final = 1 << 20
 """What is read from the journal for apply at once."""
 
+
+MakeMachine: TypeAlias = Callable[[ReplicaMeta], ReplicatedMachine]
+"""Makes a fresh machine of the replica's backend. Raises ReplicaFault."""
 
 Watch: TypeAlias = Callable[[Raft, Event, Output], None]
 """Is told of a step that the core took and of what it wants done, before that is begun."""
@@ -68,9 +87,11 @@ class Peer:
         "fault",
         "has_more",
         "keeper",
+        "left",
         "machine",
         "meta",
         "raft",
+        "snapshots",
         "watch",
         "wake_at_ms",
     )
@@ -80,23 +101,29 @@ class Peer:
         meta: ReplicaMeta,
         node: str,
         recovered: Recovered,
-        machine: ReplicatedMachine,
+        chosen: Chosen,
         store: Store,
         outbox: Outbox,
         settings: RaftSettings,
         *,
         seed: int,
         now: Millis,
+        shelf: Shelf,
+        make_machine: MakeMachine,
+        snapshots: SnapshotSettings,
         max_result_bytes: int = limits.FRAME_BYTES - limits.KIB,
     ) -> None:
-        """The replica `meta` on `node`, at its durable state. Raises ReplicaFault where that breaks an invariant."""
+        """The replica `meta` on `node`, at its durable state. Raises ReplicaFault where that breaks an invariant.
+
+        `chosen` is what `shelf` chose for it to begin with.
+        """
         self.meta = meta
         self._name = meta.name
         self._store = store
         self._settings = settings
         self._outbox = outbox
         self.desk = Desk(outbox, max_result_bytes=max_result_bytes)
-        self.machine = machine
+        self.machine = chosen.machine
         self.backend = meta.backend
         self.keeper = Keeper(self, outbox, settings.election_timeout_ms)
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
@@ -114,12 +141,20 @@ class Peer:
         """Committed entries wait to be applied, and are at hand."""
         self.conf: tuple[Index, Membership | None] = (0, None)
         """The last stable configuration known to be committed, and where it stands."""
+        self.left: Index = 0
+        """It belongs to its group no longer, as of this committed entry; 0: it does, as far as it knows."""
         self.wake_at_ms: Millis = now
         self._time_due_ms: Millis | None = None
         """When this leader shall propose a time entry, because its machine has something due; None: not known yet."""
         self.watch: Watch | None = None
         """Sees every step of the core; set by simulation and nobody else."""
+        self.snapshots = Snapshotting(self, shelf, snapshots, make_machine, state_bytes=chosen.size)
+        for text in chosen.notes:
+            self.note(text, is_alarm=True)
         self._carry_out(now, self.raft.start())
+        if chosen.mark.index > recovered.mark.index:
+            # Published, but the journal did not hear of it any more: the log follows it, or is reset, before all else.
+            self.step(now, SnapshotRestored(chosen.mark))
 
     @property
     def id(self) -> PeerId:
@@ -130,6 +165,11 @@ class Peer:
     def is_leader(self) -> bool:
         """It leads, as far as it knows."""
         return self.raft.leader == self.raft.me
+
+    @property
+    def is_through(self) -> bool:
+        """It left its group, and has answered and sent everything that it still can."""
+        return self.left > 0 and self.machine.last_applied >= self.raft.commit_index and not self._held
 
     def step(self, now: Millis, event: Event) -> None:
         """Let `event` happen, and see to what follows from it."""
@@ -164,10 +204,17 @@ class Peer:
             desk.done(ref, self.raft.memberships.current_index)
         for refused in output.refused:
             desk.refused(refused)
-        if output.send_snapshot or output.restore is not None:
-            self.fail("a snapshot would have to be transferred, and nothing here compacts a log")
+        for offer in output.send_snapshot:
+            complete = self.snapshots.offer(now, offer)
+            if complete is not None:
+                self._send(complete, self._hard_issued)
+        if output.restore is not None:
+            self.snapshots.restore(output.restore, self._hard_issued)
+        if output.compact_to and not self._compact(output.compact_to):
+            return
         if output.role_change is not None:
             self._role_changed(now, output.role_change)
+        self.left = self.left or output.left
         self._outbox.duties.notes += [Note(self._name, fact) for fact in output.facts]
         self.wake_at_ms = output.wake_at_ms
 
@@ -190,6 +237,15 @@ class Peer:
         self._issued = output.save
         if output.hard_state is not None:
             self._hard_issued = output.save
+        return True
+
+    def _compact(self, index: Index) -> bool:
+        """The journal forgets what is up to `index`. False where the store refuses: then the replica has failed."""
+        try:
+            self._store.compact(self._name, self.raft.snapshot, index + 1)
+        except (ReplicaFault, UsageError) as refusal:
+            self.fail(f"compaction to {index}: {refusal}")
+            return False
         return True
 
     def _send(self, message: Message, after_save: int) -> None:
@@ -248,6 +304,38 @@ class Peer:
         self.desk.answer_when_saved(asked, 0 if is_durable else self._issued, index)
         self.desk.saved(self._completed)
 
+    def is_saved(self, number: int) -> bool:
+        """Save `number` and all before it are durable."""
+        return number <= self._completed
+
+    def vault_done(self, now: Millis, job: VaultJob, done: VaultDone) -> None:
+        """The vault has finished a job of this replica."""
+        if self.fault is None:
+            try:
+                self.snapshots.done(now, job, done)
+            except ReplicaFault as fault:
+                self.fail(str(fault))
+
+    def restored(self, now: Millis, mark: SnapshotMark, machine: ReplicatedMachine | None) -> None:
+        """The snapshot at `mark` is durable here, and `machine` holds it; None: the log is ahead of it already.
+
+        What was to be applied lies below `mark`, half a batch perhaps; the old machine goes with all that.
+        """
+        self.step(now, SnapshotRestored(mark))
+        if machine is None or self.fault is not None:
+            return
+        machine.collect_changes = self.machine.collect_changes
+        self.machine = machine
+        self._apply_batches.clear()
+        self._apply_token = 0
+        self.has_more = False
+        self.desk.restored(mark.index)
+        self.note(f"goes on from the snapshot at {mark.index}")
+
+    def note(self, text: str, *, is_alarm: bool = False) -> None:
+        """A log line."""
+        self._outbox.duties.notes.append(Note(self._name, text, is_alarm))
+
     @property
     def awaited_save(self) -> int:
         """The last save that was issued and is not reported durable yet; 0: there is none."""
@@ -264,10 +352,13 @@ class Peer:
     def due_ms(self) -> Millis:
         """When `wake` is due."""
         due, settle_by, time_due = self.wake_at_ms, self.desk.settle_by_ms, self._time_due_ms
+        retry = self.snapshots.due_ms
         if settle_by is not None and settle_by < due:
             due = settle_by
         if self.keeper.due_ms is not None and self.keeper.due_ms < due:
             due = self.keeper.due_ms
+        if retry is not None and retry < due:
+            due = retry
         return due if time_due is None or time_due >= due else time_due
 
     def turn(self, now: Millis, wall: int, *, apply_entries: int = APPLY_ENTRIES) -> None:
@@ -282,11 +373,15 @@ class Peer:
             self.step(now, Propose(desk.take_proposals(), wall))
         if desk.queries:
             self.step(now, Read(desk.take_queries()))
-        if self.machine.last_applied < raft.commit_index and self.fault is None:
-            try:
+        try:
+            is_behind = self.machine.last_applied < raft.commit_index and self.fault is None
+            if is_behind and not self.snapshots.holds_apply:
                 self._apply(apply_entries)
-            except ReplicaFault as fault:
-                self.fail(str(fault), fault)
+            if self.fault is None:
+                self.snapshots.turn(now)
+                self.has_more = self.has_more and not self.snapshots.holds_apply
+        except ReplicaFault as fault:
+            self.fail(str(fault), fault)
         if self.keeper.leads:
             self.keeper.applied(now)
         for asked, query in desk.take_runnable(self.machine.last_applied):
@@ -334,6 +429,8 @@ class Peer:
                 desk.applied(batch, offset, outcomes)
             if machine.last_applied == batch.last:
                 self._apply_batches.popleft()
+                if self.snapshots.applied(batch):
+                    budget = 0
         self.has_more = budget <= 0 and machine.last_applied < commit_index
         head = self._apply_batches[0] if self._apply_batches else None
         under_way = head if head is not None and head.first <= machine.last_applied else None
@@ -360,7 +457,7 @@ class Peer:
 
     def _run(self, now: Millis, asked: Asked, query: Reading) -> None:
         if isinstance(query, GetConf):
-            self._answer_conf(asked)
+            self._answer_conf(asked, in_force=query.in_force)
             return
         if not isinstance(query, Query):
             self.keeper.run(now, asked, query)
@@ -370,13 +467,14 @@ class Peer:
         except RequestError as error:
             self.desk.fail(asked, error)
 
-    def _answer_conf(self, asked: Asked) -> None:
+    def _answer_conf(self, asked: Asked, *, in_force: bool) -> None:
         membership, leader = self.raft.membership, self.raft.leader
         index = self.raft.memberships.current_index
-        if membership is None or leader is None or not membership.is_stable or index > self.raft.commit_index:
+        is_settled = membership is not None and membership.is_stable and index <= self.raft.commit_index
+        if membership is None or leader is None or not (is_settled or in_force):
             self.desk.fail(asked, NotStable("a change of the configuration is under way; try again"))
             return
-        conf = Conf(asked[1], self.meta.group, self.backend, leader.peer, index, membership.voters)
+        conf = conf_of(asked[1], self.meta, leader.peer, index, membership)
         self._outbox.duties.replies.append((asked[0], conf))
 
     @property
@@ -407,6 +505,8 @@ class Peer:
             watchers=self.keeper.watches.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
+            target=target_of(membership),
+            joining=joining_of(raft),
         )
 
     def fail(self, reason: str, error: Exception | None = None) -> None:

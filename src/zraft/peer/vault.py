@@ -8,7 +8,7 @@ whole (files and folder synced, then renamed) or not at all.
     Write    a captured state becomes a published snapshot
     Fetch    a snapshot that a leader offered is carried over, verified, and published here
     Install  a published snapshot is read into a fresh machine; nothing durable changes
-    Drop     published snapshots of the replica below an index are deleted
+    Drop     published snapshots of the replica below an index are deleted, but for those that are being fetched
     Forget   everything that is kept of the replica is deleted; its archives stay
 
 The synchronous methods serve recovery (`found`, `load`) and the moment in which a leader makes an offer.
@@ -29,7 +29,10 @@ from zraft.types import Index, Member
 
 
 class Write(msgspec.Struct, frozen=True):
-    """Write `captured`, the state at `mark`, and publish it. `archive`: keep a copy that `Drop` never touches."""
+    """Write `captured`, the state at `mark`, and publish it. `archive`: keep a copy that `Drop` never touches.
+
+    It takes the place of a published snapshot of the replica at the same index, which may be one that cannot be read.
+    """
 
     number: int
     meta: ReplicaMeta
@@ -42,7 +45,8 @@ class Fetch(msgspec.Struct, frozen=True):
     """Bring the snapshot at `mark` from `sender`, who offered it as `offer` (what its own `Vault.offer` had made).
 
     A connection that breaks is resumed where it stood. It fails where the sender takes the offer back, where what
-    arrived is not what was offered, or where nothing arrives for too long.
+    arrived is not what was offered, or where nothing arrives for too long. What is published takes the place of a
+    snapshot of the replica at the same index.
     """
 
     number: int
@@ -62,11 +66,12 @@ class Install(msgspec.Struct, frozen=True):
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """Delete the replica's published snapshots below `below`."""
+    """Delete the replica's published snapshots below `below`, but for those at the indexes in `keep`."""
 
     number: int
     meta: ReplicaMeta
     below: Index
+    keep: tuple[Index, ...] = ()
 
 
 class Forget(msgspec.Struct, frozen=True):
@@ -102,7 +107,8 @@ class Vault(Protocol):
     def found(self) -> list[FoundSnapshot]:
         """What is published, sorted by name, then index. Manifests are verified, the rest by `load`. Raises OSError.
 
-        What was half written or half fetched when the process ended is removed.
+        What was half written or half fetched when the process ended is removed, and what is found is durable from now
+        on: a process that is killed leaves names that can be read and would be gone after a power loss.
         """
 
     def load(self, meta: ReplicaMeta, mark: SnapshotMark, machine: ReplicatedMachine) -> None:

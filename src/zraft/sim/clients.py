@@ -24,6 +24,9 @@ from zraft.wire.frames import array_of
 from zraft.wire.requests import Query, Request, Result, Write, decode_replies, encode_item
 from zraft.wire.values import decode_value, encode_value
 
+HURRIED_MS: Final[Millis] = 100
+"""Mean pause of a client that is in a hurry."""
+
 MAYBE: Final = 1
 """`Failed.executed` of an operation that may have run."""
 
@@ -75,6 +78,7 @@ class SimClient:
         self._target = chance.choice(self._peers)
         self._number = 0
         self._pending: _Pending | None = None
+        self._think_ms = settings.think_ms
         self._seen: dict[str, object] = {}
         """The last value of each key that this client learnt of: what a swap expects."""
         self._is_stopped = False
@@ -86,6 +90,10 @@ class SimClient:
         """The first operation begins soon."""
         self._rest()
 
+    def hurry(self) -> None:
+        """It thinks no longer than a busy client, from its next operation on."""
+        self._think_ms = min(self._think_ms, HURRIED_MS)
+
     def stop(self) -> None:
         """No further operation begins; the one under way goes on."""
         self._is_stopped = True
@@ -96,7 +104,7 @@ class SimClient:
             self._end(self._pending, None)
 
     def _rest(self) -> None:
-        self._scheduler.after(self._chance.exponential(self._settings.think_ms), self._begin, owner=self.owner)
+        self._scheduler.after(self._chance.exponential(self._think_ms), self._begin, owner=self.owner)
 
     def _begin(self, _: object) -> None:
         if self._is_stopped:

@@ -1,14 +1,16 @@
-"""A simulated cluster: nodes, links, clients and the operator of one group, all from one seed."""
+"""A simulated cluster: nodes, links, and the groups with their clients and operators, all from one seed."""
 
 from __future__ import annotations
 
 from zraft import limits
 from zraft.core.recovered import RaftSettings
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import HostSettings
 from zraft.sim.chance import MILLION, Chance
 from zraft.sim.checks.sessions import SessionChecks
 from zraft.sim.checks.suite import Checks
 from zraft.sim.clients import ClientSettings, SimClient
+from zraft.sim.groups import SimGroup, group_id
 from zraft.sim.network import Network, Weather
 from zraft.sim.node import SimNode, World
 from zraft.sim.operator import PEER, Operator
@@ -18,9 +20,7 @@ from zraft.sim.session_clients import SessionClient
 from zraft.sim.speech import SPEECHES
 from zraft.sim.trace import Trace
 from zraft.storage.store import StoreSettings
-from zraft.types import GroupId, Millis, PeerId
-
-GROUP = GroupId(b"simulated group!")
+from zraft.types import Millis, PeerId
 
 
 class Cluster:
@@ -31,13 +31,18 @@ class Cluster:
         chance = self._chance = Chance(seed).split(profile.name)
         self.scheduler = Scheduler(chance.split("scheduler"))
         self.trace = Trace(self.scheduler, keep=keep_trace)
-        self.checks = Checks()
+        self._named = [PEER, *(f"{PEER}{number}" for number in range(1, profile.groups))]
+        checks = {name: Checks(profile.backend) for name in self._named}
         self.network = Network(self.scheduler, chance.split("network"), self._deliver)
         self.network.weather = Weather()
         self.election_ms: Millis = 100 * chance.between(1, 5)
-        settings = HostSettings(raft=self._raft_settings(chance), store=self._store_settings(chance))
+        settings = HostSettings(
+            raft=self._raft_settings(chance),
+            store=self._store_settings(chance),
+            snapshots=self._snapshot_settings(chance.split("snapshots")),
+        )
         image_rate = chance.choice([0, 2_000, 20_000])
-        world = World(self.scheduler, self.network, self.checks, self.trace, settings, GROUP, image_rate)
+        world = World(self.scheduler, self.network, checks, self.trace, settings, image_rate, {})
         count = chance.choice(profile.nodes)
         self.names = [f"n{place}:1" for place in range(min(count, limits.SIMULATED_NODES))]
         self.nodes = {
@@ -46,20 +51,23 @@ class Cluster:
         for node in self.nodes.values():
             node.on_change = self._node_changed
             node.on_wipe = self._node_wiped
-        self.operator = Operator(
-            self.scheduler,
-            self.network,
-            chance.split("operator"),
-            GROUP,
-            self.names,
-            self._founders(chance, profile),
-            backend=profile.backend,
-        )
-        self.clients = self._make_clients(chance, profile)
+        self.groups = [self._make_group(chance, number, checks[name]) for number, name in enumerate(self._named)]
+        self.clients = {name: client for group in self.groups for name, client in group.clients.items()}
+        self.operators = {group.operator.owner.name: group.operator for group in self.groups}
         self.session_checks = SessionChecks(
             [f"s{number}" for number in range(profile.sessions)], lambda: self.scheduler.now_ms
         )
         self.session_clients = self._make_session_clients(chance.split("sessions"))
+
+    @property
+    def checks(self) -> Checks:
+        """Of the first group."""
+        return self.groups[0].checks
+
+    @property
+    def operator(self) -> Operator:
+        """Of the first group."""
+        return self.groups[0].operator
 
     def _raft_settings(self, chance: Chance) -> RaftSettings:
         election_ms = self.election_ms
@@ -74,30 +82,61 @@ class Cluster:
             uncommitted_bytes=chance.choice([200, limits.UNCOMMITTED_BYTES]),
             cache_bytes=chance.choice([1, 1000, limits.LOG_CACHE_BYTES]),
             load_bytes=chance.choice([1, append_bytes, 4 * append_bytes]),
+            quiet_beats=chance.split("quiet").choice(self._profile.quiet_beats),
         )
 
     def _store_settings(self, chance: Chance) -> StoreSettings:
         return StoreSettings(segment_bytes=chance.choice([limits.MIN_SEGMENT_BYTES, 4 * limits.MIN_SEGMENT_BYTES]))
+
+    def _snapshot_settings(self, chance: Chance) -> SnapshotSettings:
+        """Snapshots every few entries, or few hundred bytes; or so rarely that there are none."""
+        count = chance.choice(self._profile.max_log_count)
+        return SnapshotSettings(
+            max_log_count=count,
+            max_log_bytes=chance.choice([2_000, 64 * limits.MIB, 64 * limits.MIB]) if count < 1000 else limits.MIB,
+            trailing_log_count=chance.choice([0, count // 5, count // 2]),
+            retry_ms=chance.choice([10, 100, 1000]),
+            offer_ms=self.election_ms * chance.choice([5, 50, 500]),
+        )
 
     def _clock(self, chance: Chance, profile: Profile) -> Clock:
         low, high = profile.skew
         rate = chance.between(low, high) if chance.below(100) < profile.skewed else chance.between(990, 1010)
         return Clock(rate, chance.between(1, 1_000_000))
 
+    def _make_group(self, chance: Chance, number: int, checks: Checks) -> SimGroup:
+        profile, name, group = self._profile, self._named[number], group_id(number)
+        if number:
+            chance = chance.split(name)
+        founders = self._founders(chance, profile)
+        operator = Operator(
+            self.scheduler,
+            self.network,
+            chance.split("operator"),
+            group,
+            self.names,
+            founders,
+            peer=name,
+            backend=profile.backend,
+        )
+        return SimGroup(name, group, checks, operator, self._make_clients(chance, profile, number))
+
     def _founders(self, chance: Chance, profile: Profile) -> int:
         count = len(self.names)
         return chance.between(1, count) if "churn" not in profile.never else count
 
-    def _make_clients(self, chance: Chance, profile: Profile) -> dict[str, SimClient]:
+    def _make_clients(self, chance: Chance, profile: Profile, number: int) -> dict[str, SimClient]:
+        """Those of further groups think so long that the group may go quiet between two operations."""
         settings = ClientSettings(
             keys=[f"k{number}" for number in range(chance.between(*profile.keys))],
             reads=chance.between(*profile.reads),
             timeout_ms=self.election_ms * chance.between(2, 8),
-            think_ms=chance.choice(profile.think_ms),
+            think_ms=chance.choice(profile.think_ms) if not number else self.election_ms * chance.between(1, 20),
             speech=SPEECHES[profile.backend],
         )
-        peers = [PeerId(PEER, name) for name in self.names]
-        names = [f"c{number}" for number in range(chance.between(*profile.clients))]
+        peers = [PeerId(self._named[number], name) for name in self.names]
+        suffix = f"/{number}" if number else ""
+        names = [f"c{place}{suffix}" for place in range(chance.between(*profile.clients) if not number else 1)]
         return {
             name: SimClient(
                 name, self.scheduler, self.network, chance.split(name), settings, peers, self._moment, self.trace
@@ -131,13 +170,14 @@ class Cluster:
     def _moment(self) -> int:
         return self.scheduler.performed
 
-    def leader(self) -> SimNode | None:
-        """The node that leads the largest term so far, where it still thinks so."""
-        leaders = self.checks.ledger.leader_of
+    def leader(self, group: SimGroup | None = None) -> SimNode | None:
+        """The node that leads the largest term so far, where it still thinks so. `group` None: of the first one."""
+        checks = self.checks if group is None else group.checks
+        leaders = checks.ledger.leader_of
         if not leaders:
             return None
         member = leaders[max(leaders)]
-        return self.nodes[member.peer.node] if self.checks.ledger.node(member).is_leader else None
+        return self.nodes[member.peer.node] if checks.ledger.node(member).is_leader else None
 
     # -- links
 
@@ -146,8 +186,8 @@ class Cluster:
         node = self.nodes.get(destination)
         if node is not None:
             node.receive(source, frame, is_peer=source in self.nodes)
-        elif destination == "operator":
-            self.operator.receive(frame)
+        elif destination in self.operators:
+            self.operators[destination].receive(frame)
         elif destination in self.session_clients:
             self.session_clients[destination].receive(frame)
         else:
@@ -174,7 +214,8 @@ class Cluster:
                 self.scheduler.after(self._chance.below(20), self._notice, (name, changed.name))
 
     def _node_wiped(self, node: SimNode) -> None:
-        self.operator.replace(node.name)
+        for group in self.groups:
+            group.operator.replace(node.name)
 
     def _notice(self, ends: tuple[str, str]) -> None:
         name, other = ends

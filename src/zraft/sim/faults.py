@@ -11,7 +11,9 @@ from zraft.sim.cluster import Cluster
 from zraft.sim.disk import DiskFaults
 from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
 from zraft.sim.node import SimNode
+from zraft.sim.operator import Operator
 from zraft.sim.profiles import TICKS_PER_TIMEOUT, Rates
+from zraft.sim.vault import VaultFaults
 
 CALM = Weather(delay_ms=1, jitter_ms=1)
 """The weather after the chaos."""
@@ -26,6 +28,7 @@ class Chaos:
         self._victim = cluster.nodes[chance.choice(cluster.names)]
         """The only node whose disk is lost or rots: everything committed stays on the others."""
         self._is_over = False
+        self._piece_bytes = chance.split("pieces").choice([16, 200, 5000])
 
     def begin(self) -> None:
         """Weather and disks change, and the ticks begin."""
@@ -38,12 +41,13 @@ class Chaos:
             replay=rates.replay,
             replay_ms=10 * cluster.election_ms,
         )
-        for name in (*cluster.clients, *cluster.session_clients, "operator"):
-            loss = rates.loss if name != "operator" else 0
+        for name in (*cluster.clients, *cluster.session_clients, *cluster.operators):
+            loss = rates.loss if name not in cluster.operators else 0
             for node_name in cluster.nodes:
                 weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
                 cluster.network.set_weather(name, node_name, weather)
                 cluster.network.set_weather(node_name, name, weather)
+        slow = self._chance.split("apply")
         for node in cluster.nodes.values():
             node.disk.faults = DiskFaults(
                 sync_ms=1,
@@ -55,6 +59,16 @@ class Chaos:
                 read_error=rates.read_error,
                 quota=rates.quota,
                 sticky=self._chance.below(2) == 0,
+            )
+            node.apply_ms = rates.slow_apply if slow.below(2) else 0
+            node.vault.faults = VaultFaults(
+                step_ms=1 + rates.snapshot_ms,
+                write_error=rates.snapshot_error,
+                no_space=rates.snapshot_error // 2,
+                lost=rates.transfer_error,
+                garbled=rates.transfer_error // 8,
+                piece_bytes=self._piece_bytes,
+                patience_ms=10 * cluster.election_ms,
             )
         cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
 
@@ -91,11 +105,14 @@ class Chaos:
             node.disk.faults.stalled_until_ms = cluster.scheduler.now_ms + stall_ms
         if chance.happens(rates.churn):
             self._count("change")
-            cluster.operator.change()
+            self._some_operator().change()
         if chance.happens(rates.transfer):
             self._count("transfer")
-            cluster.operator.transfer()
-
+            self._some_operator().transfer()
+        if rates.stop:
+            self._stop_or_start(node)
+        if chance.happens(rates.cut_off):
+            self._cut_off()
         if rates.wipe or rates.rot:
             self._spoil()
 
@@ -109,7 +126,27 @@ class Chaos:
             self._count("rot")
             victim.rot()
         if chance.happens(rates.restart):
-            self._cluster.operator.readmit()
+            for operator in self._cluster.operators.values():
+                operator.readmit()
+
+    def _cut_off(self) -> None:
+        leader = self._cluster.leader(self._chance.choice(self._cluster.groups))
+        if leader is not None:
+            self._count("cut off")
+            for link in isolate(self._cluster.names, leader.name):
+                self._cluster.cut(*link)
+
+    def _stop_or_start(self, node: SimNode) -> None:
+        if self._chance.happens(self._rates.stop):
+            self._count("stopped replica")
+            node.stop_replica(self._chance.choice(self._cluster.groups).name)
+        for each in self._cluster.nodes.values():
+            if self._chance.happens(self._rates.restart):
+                each.start_replicas()
+
+    def _some_operator(self) -> Operator:
+        operators = list(self._cluster.operators.values())
+        return self._chance.choice(operators) if len(operators) > 1 else operators[0]
 
     def _count(self, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -178,5 +215,7 @@ def calm_down(cluster: Cluster) -> None:
     now_ms = cluster.scheduler.now_ms
     for node in cluster.nodes.values():
         node.disk.faults = DiskFaults()
+        node.vault.faults = VaultFaults()
+        node.apply_ms = 0
         node.owner.paused_until_ms = min(node.owner.paused_until_ms, now_ms)
         node.owner.clock.change_rate(now_ms, 1000)

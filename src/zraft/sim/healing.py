@@ -2,12 +2,13 @@
 
 Core quorum: nodes are left down as long as every configuration that any log ends with keeps its majorities. The
 others are well again, and then clients must succeed within a bound (L1, L3). At last all are well, and all members
-must come to hold the same log and the same state (L4).
+must come to hold the same log and the same state (L4), and then the leader must lead on (BM-042).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from zraft.core.entries import Membership
@@ -16,9 +17,9 @@ from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.cluster import Cluster
 from zraft.sim.faults import calm_down
+from zraft.sim.groups import SimGroup, served
 from zraft.sim.node import SimNode
-from zraft.sim.operator import PEER
-from zraft.types import Member
+from zraft.types import Member, Term
 
 Condition: TypeAlias = Callable[[], bool]
 
@@ -31,10 +32,14 @@ PROGRESS_TIMEOUTS = 300
 EQUAL_TIMEOUTS = 100
 """Election timeouts within which healed members must be equal."""
 
+QUIET_TIMEOUTS = 10
+"""Election timeouts for which the leader must lead on once they are."""
+
 
 def heal_core(cluster: Cluster, chance: Chance) -> None:
     """Nodes of a core quorum are well, the others are down; then progress is required."""
-    cluster.operator.is_done = True
+    for operator in cluster.operators.values():
+        operator.is_done = True
     calm_down(cluster)
     cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
     spared = _left_down(cluster, chance)
@@ -43,9 +48,7 @@ def heal_core(cluster: Cluster, chance: Chance) -> None:
             node.crash(power_loss=False)
         elif node.host is None:
             _start(node)
-    served = _served(cluster)
-    if not _run_until(cluster, PROGRESS_TIMEOUTS, lambda: _served(cluster) > served + len(cluster.clients)):
-        raise Violation("progress", f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts; {_story(cluster)}")
+    _require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
 
 
 def heal_all(cluster: Cluster) -> None:
@@ -53,13 +56,28 @@ def heal_all(cluster: Cluster) -> None:
     for node in cluster.nodes.values():
         if node.host is None:
             _start(node)
-    served = _served(cluster)
-    if not _run_until(cluster, PROGRESS_TIMEOUTS, lambda: _served(cluster) > served + len(cluster.clients)):
-        raise Violation("progress", f"nobody was served after all was healed; {_story(cluster)}")
+    _require_progress(cluster, "nobody was served after all was healed")
     for client in cluster.clients.values():
         client.stop()
-    if not _run_until(cluster, EQUAL_TIMEOUTS, lambda: _is_equal(cluster)):
-        raise Violation("equality", f"{_difference(cluster)}; {_story(cluster)}")
+    for group in cluster.groups:
+        if not _run_until(cluster, EQUAL_TIMEOUTS, partial(_is_equal, cluster, group)):
+            raise Violation("equality", f"{_difference(cluster, group)}; {_story(cluster, group)}")
+    _keep_quiet(cluster)
+
+
+def _keep_quiet(cluster: Cluster) -> None:
+    """Everybody is well and equal: nobody takes the leadership away any more, not those either who were removed."""
+    before = [_leadership(group) for group in cluster.groups]
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + QUIET_TIMEOUTS * cluster.election_ms)
+    for group, leadership in zip(cluster.groups, before, strict=True):
+        if _leadership(group) != leadership:
+            story = _story(cluster, group)
+            raise Violation("stability", f"{leadership} led, and then {_leadership(group)}; {story}")
+
+
+def _leadership(group: SimGroup) -> tuple[Term, Member | None]:
+    terms = group.checks.ledger.leader_of
+    return max(terms, default=0), terms[max(terms)] if terms else None
 
 
 WATCH_TIMEOUTS = 20
@@ -90,7 +108,7 @@ def _sessions_end(cluster: Cluster) -> None:
     holders = cluster.session_clients.values()
     most = max(holder.timeout_ms for holder in holders)
     cluster.scheduler.run_until(cluster.scheduler.now_ms + int(1.03 * most) + 3 * cluster.election_ms)
-    _, peers = _members(cluster)
+    _, peers = _members(cluster, cluster.groups[0])
     for holder in holders:
         lives = [holder.session in peer.machine.sessions for peer in peers] if holder.session else []
         if holder.is_silent and any(lives):
@@ -104,8 +122,21 @@ def _start(node: SimNode) -> None:
         raise Violation("restart", f"{node.name} cannot start: {node.fault}")
 
 
-def _served(cluster: Cluster) -> int:
-    return sum(client.succeeded for client in cluster.clients.values())
+def _require_progress(cluster: Cluster, otherwise: str) -> None:
+    """Clients of every group succeed. Raises Violation."""
+    before = served(cluster.groups)
+    for client in cluster.clients.values():
+        client.hurry()
+
+    def waiting() -> list[SimGroup]:
+        pairs = zip(cluster.groups, before, strict=True)
+        return [group for group, count in pairs if group.served() <= count + len(group.clients)]
+
+    def is_reached() -> bool:
+        return all([node.start_replicas() for node in cluster.nodes.values()]) and not waiting()  # noqa: C419 - all of them
+
+    if not _run_until(cluster, PROGRESS_TIMEOUTS, is_reached):
+        raise Violation("progress", f"{otherwise}; {_story(cluster, [*waiting(), cluster.groups[0]][0])}")
 
 
 def _run_until(cluster: Cluster, timeouts: int, is_reached: Condition) -> bool:
@@ -118,11 +149,11 @@ def _run_until(cluster: Cluster, timeouts: int, is_reached: Condition) -> bool:
 
 def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
     """Nodes without which every configuration at the end of any log can still decide."""
-    ghosts = cluster.checks.ledger.nodes.values()
+    ghosts = [ghost for group in cluster.groups for ghost in group.checks.ledger.nodes.values()]
     in_force = [ghost.disk.configurations[-1].membership for ghost in ghosts if ghost.disk.configurations]
     in_force += [ghost.log.configurations[-1].membership for ghost in ghosts if ghost.log.configurations]
     down: list[str] = []
-    lost = cluster.operator.lost
+    lost = [member for operator in cluster.operators.values() for member in operator.lost]
     for name in chance.shuffled(cluster.names):
         is_spare = all(can_decide(membership, [*down, name], lost) for membership in in_force if membership is not None)
         if is_spare and chance.below(4):
@@ -140,36 +171,36 @@ def can_decide(membership: Membership, down: Sequence[str], lost: Sequence[Membe
     return is_well(membership.voters) and is_well(membership.outgoing) and is_well(membership.target)
 
 
-def _is_equal(cluster: Cluster) -> bool:
+def _is_equal(cluster: Cluster, group: SimGroup) -> bool:
     """No difference; members that lost their data are taken in again first."""
-    if not _difference(cluster):
+    if not _difference(cluster, group):
         return True
     for node in cluster.nodes.values():
         if node.host is None:
             _start(node)
-    if cluster.operator.lost:
-        cluster.operator.readmit()
+    if group.operator.lost:
+        group.operator.readmit()
     return False
 
 
-def _members(cluster: Cluster) -> tuple[str, list[Peer]]:
+def _members(cluster: Cluster, group: SimGroup) -> tuple[str, list[Peer]]:
     """The replicas of the last committed configuration; or what is wrong with that."""
-    ledger = cluster.checks.ledger
+    ledger = group.checks.ledger
     if not ledger.committed.configurations:
         return "no configuration is committed", []
     last = ledger.committed.configurations[-1].membership
     if last is None or not last.is_stable:
         return f"the configuration is not stable: {last}", []
-    peers = [peer for member in last.voters if (peer := _peer(cluster, member)) is not None]
+    peers = [peer for member in last.voters if (peer := _peer(cluster, group, member)) is not None]
     if len(peers) < len(last.voters):
         return f"not every member runs: {', '.join(str(member) for member in last.voters)}", []
     return "", peers
 
 
-def _difference(cluster: Cluster) -> str:
+def _difference(cluster: Cluster, group: SimGroup) -> str:
     """Empty, or what keeps the members of the last committed configuration from being equal."""
-    ledger = cluster.checks.ledger
-    problem, peers = _members(cluster)
+    ledger = group.checks.ledger
+    problem, peers = _members(cluster, group)
     if problem:
         return problem
     states = [(peer.raft.log.last_index, peer.raft.commit_index, peer.machine.last_applied) for peer in peers]
@@ -178,21 +209,21 @@ def _difference(cluster: Cluster) -> str:
         return f"logs end, are committed and applied at {states}, the group committed {end}"
     digests = [peer.machine.backend.digest() for peer in peers]
     for peer, digest in zip(peers, digests, strict=True):
-        cluster.checks.applied(peer.raft.me, end, digest)
+        group.checks.applied(peer.raft.me, end, digest)
     return ""
 
 
-def _peer(cluster: Cluster, member: Member) -> Peer | None:
+def _peer(cluster: Cluster, group: SimGroup, member: Member) -> Peer | None:
     host = cluster.nodes[member.peer.node].host
-    peer = host.peers.get(PEER) if host is not None else None
+    peer = host.peers.get(group.name) if host is not None else None
     return peer if peer is not None and peer.raft.me == member else None
 
 
-def _story(cluster: Cluster) -> str:
+def _story(cluster: Cluster, group: SimGroup) -> str:
     """Every replica in a few words."""
     words: list[str] = []
     for name, node in cluster.nodes.items():
-        peer = node.host.peers.get(PEER) if node.host is not None else None
+        peer = node.host.peers.get(group.name) if node.host is not None else None
         if peer is None:
             words.append(f"{name} {'has no peer' if node.is_up else 'is down'}")
             continue

@@ -19,6 +19,8 @@ from zraft.errors import StorageError
 from zraft.machine.registry import Backends
 from zraft.peer.duties import Duties
 from zraft.peer.host import Host, HostSettings
+from zraft.peer.peer import APPLY_ENTRIES
+from zraft.peer.vault import VaultDone
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.checks.suite import Checks
@@ -26,10 +28,11 @@ from zraft.sim.disk import SimDisk
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Clock, Owner, Scheduler
 from zraft.sim.trace import Trace
+from zraft.sim.vault import SimVault
 from zraft.storage.disk import Completion
-from zraft.types import GroupId, Member, Millis
+from zraft.types import Member, Millis
 from zraft.wire.frames import array_of
-from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
 
 _ROTTABLE_BYTES = 2048
@@ -47,12 +50,13 @@ class World(msgspec.Struct, frozen=True):
 
     scheduler: Scheduler
     network: Network
-    checks: Checks
+    checks: dict[str, Checks]
+    """Of each group, by the name of its replicas."""
     trace: Trace
     settings: HostSettings
-    group: GroupId
     image_rate: int
     """Per million turns: how often the disk's durable image is opened and checked."""
+    vaults: dict[str, SimVault]
 
 
 class NodeTally(msgspec.Struct):
@@ -75,12 +79,16 @@ class SimNode:
         self.owner = Owner(name, clock)
         self.disk = SimDisk(world.scheduler, chance.split("disk"), self.owner)
         self.disk.done = self._completed
+        self.vault = SimVault(world.scheduler, world.network, chance.split("vault"), self.owner, world.vaults)
+        self.vault.done = self._vault_done
         self.host: Host | None = None
         self.tally = NodeTally()
+        self.apply_ms: Millis = 0
+        """What an entry takes to be applied, where more are at hand; 0: a slice of thousands takes 1."""
         self.fault = ""
         """Why it could not start when it was last tried."""
         self._watched: dict[str, Member] = {}
-        self._turn_due = False
+        self._turn_due = self._apply_due = False
         self._armed_ms: Millis = 0
         self.is_rotten = False
         """Bits of its disk were flipped: it may refuse to run, and then gets an empty disk."""
@@ -103,15 +111,16 @@ class SimNode:
         """Open what the disk has and run it. False where that fails; it may be tried again."""
         world = self._world
         self.tally.starts += 1
-        self._turn_due, self._armed_ms = False, 0
+        self._turn_due, self._apply_due, self._armed_ms = False, False, 0
         seed = self._chance.bits()
         try:
-            host = Host(self.name, self.disk, Backends(), world.settings, seed=seed, now=self.now())
+            host = Host(self.name, self.disk, Backends(), world.settings, seed=seed, now=self.now(), vault=self.vault)
         except (StorageError, OSError) as error:
             self.tally.refused_starts += 1
             self.fault = str(error)
             world.trace.note(self.name, f"cannot start: {error}")
             self.disk.crash(power_loss=False)
+            self.vault.crash(power_loss=False)
             if self.is_rotten:
                 self.wipe()
             return False
@@ -135,16 +144,38 @@ class SimNode:
         self.host = None
         self.owner.end_life()
         self.disk.crash(power_loss=power_loss)
+        self.vault.crash(power_loss=power_loss)
         for member in self._watched.values():
-            world.checks.stopped(member)
+            world.checks[member.peer.name].stopped(member)
         self._watched.clear()
         self.on_change(self)
+
+    def stop_replica(self, name: str) -> None:
+        """One replica is told to stop, while its node goes on."""
+        if self.host is not None and self.host.running(name) is not None:
+            self._world.trace.note(self.name, f"stops {name}")
+            self.host.stop_peer(name)
+            self._world.checks[name].stopped(self._watched.pop(name))
+            self._want_turn()
+
+    def start_replicas(self) -> bool:
+        """Those that were told to stop run again. False: not all of them yet, their saves are under way."""
+        host = self.host
+        if host is None or not host.stopped:
+            return True
+        for name in list(host.stopped):
+            if host.start_peer(name, self.now()):
+                self._world.trace.note(self.name, f"starts {name} again")
+        self._watch(host)
+        self._want_turn()
+        return not host.stopped
 
     def lose_power_while_down(self) -> None:
         """A node that was killed before loses what its page cache held."""
         if self.host is None:
             self._world.trace.note(self.name, "loses power while down")
             self.disk.crash(power_loss=True)
+            self.vault.crash(power_loss=True)
 
     def wipe(self) -> None:
         """Its data is gone for good; what starts there next is somebody else (BM-043)."""
@@ -153,6 +184,7 @@ class SimNode:
         self.tally.wipes += 1
         self.is_rotten = False
         self.disk.wipe()
+        self.vault.wipe()
         self.on_wipe(self)
 
     def rot(self) -> None:
@@ -165,20 +197,30 @@ class SimNode:
                 self._world.trace.note(self.name, f"a bit flips in {name} at {offset}")
                 self.disk.flip(name, offset, chance.below(8))
                 self.is_rotten = True
+        if chance.below(4) == 0 and (where := self.vault.flip(chance.below(1 << 20), chance.below(8))):
+            self._world.trace.note(self.name, f"a bit flips in {where}")
+            self.is_rotten = True
 
     def _watch(self, host: Host) -> None:
         """New replicas are shown to the checks, failed ones are a violation unless the store failed."""
+        for name, member in list(self._watched.items()):
+            peer = host.peers.get(name)
+            if peer is None or peer.raft.me != member:
+                self._world.checks[name].stopped(self._watched.pop(name))
         for name, peer in host.peers.items():
             if name not in self._watched:
                 self._watched[name] = peer.raft.me
-                self._world.checks.started(peer.raft.replica)
+                self._world.checks[name].started(peer.raft.replica)
                 peer.watch = self._stepped
         if host.failed and host.fatal is None and not self.is_rotten and not self.disk.faults.read_error:
             name, failed = next(iter(host.failed.items()))
             raise Violation("replica fault", f"{name}@{self.name}: {failed.fault}")
 
     def _stepped(self, raft: Raft, event: Event, output: Output) -> None:
-        self._world.checks.stepped(raft.replica, event, output)
+        self._world.checks[raft.me.peer.name].stepped(raft.replica, event, output)
+        index = raft.snapshot.index
+        if (output.compact_to or output.reset_to) and not self.vault.is_durable(raft.me.incarnation, index):
+            raise Violation("durability D2", f"{raft.me} forgets its log up to {index}, no snapshot there is durable")
 
     # -- what arrives
 
@@ -192,7 +234,7 @@ class SimNode:
         if is_peer:
             for group, message in decode_messages(frame, sender_node=source, own_node=self.name):
                 if trace.keep:
-                    trace.line(self.name, f"<- {source} {message_text(message).partition(' ')[2]}")
+                    trace.line(self.name, f"<- {source} {_item_text(message)}")
                 host.receive(now, group, message)
         else:
             for request in decode_requests(frame):
@@ -203,6 +245,12 @@ class SimNode:
         host = self.host
         if host is not None:
             host.completed(self.now(), completion)
+            self._want_turn()
+
+    def _vault_done(self, done: VaultDone) -> None:
+        host = self.host
+        if host is not None:
+            host.vault_done(self.now(), done)
             self._want_turn()
 
     def node_lost(self, other: str) -> None:
@@ -230,9 +278,11 @@ class SimNode:
             return
         self._turn_due = False
         world = self._world
+        host.apply_entries = APPLY_ENTRIES if not self.apply_ms else int(not self._apply_due)
         duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
         self._watch(host)
         self.on_turn(self)
+        self._check_states(host)
         self._carry_out(duties)
         if host.failed and host.fatal is None:
             self._stop_failed()
@@ -244,9 +294,23 @@ class SimNode:
             self.tally.store_failures += 1
             world.trace.note(self.name, f"stops: {duties.fatal}")
             self.crash(power_loss=False)
-        elif duties.has_more:
+        elif duties.has_more and not self.apply_ms:
             self._turn_due = True
             world.scheduler.after(1, self._turn, owner=self.owner)
+        elif duties.has_more and not self._apply_due:
+            self._apply_due = True
+            world.scheduler.after(self.apply_ms, self._apply_on, owner=self.owner)
+
+    def _apply_on(self, _: object) -> None:
+        self._apply_due = False
+        self._want_turn()
+
+    def _check_states(self, host: Host) -> None:
+        """Every machine holds what the committed log gives, however it came there (I5, BM-051)."""
+        for peer in host.peers.values():
+            machine = peer.machine
+            if machine.is_between_batches:
+                self._world.checks[peer.meta.name].applied(peer.raft.me, machine.last_applied, machine.backend.digest())
 
     def _stop_failed(self) -> None:
         """A replica is down, as it must be where its data cannot be read: an operator looks after it."""
@@ -259,8 +323,10 @@ class SimNode:
         world = self._world
         frames: dict[str, list[bytes]] = {}
         for group, message in duties.messages:
-            world.checks.sent(message)
+            world.checks[message.sender.peer.name].sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
+        for beat in duties.node_beats:
+            frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
         for client, reply in duties.replies:
             frames.setdefault(client, []).append(encode_item(reply))
         for destination, items in frames.items():
@@ -289,15 +355,20 @@ class SimNode:
         world = self._world
         chance = self._chance.split(f"image {self.tally.images}")
         disk = self.disk.durable_image(chance, Owner(self.name))
+        vault = self.vault.durable_image(Owner(self.name))
         try:
-            host = Host(self.name, disk, Backends(), world.settings, seed=0, now=self.now())
+            host = Host(self.name, disk, Backends(), world.settings, seed=0, now=self.now(), vault=vault)
         except StorageError as error:
             raise Violation("durability D2", f"{self.name} could not start after a power loss: {error}") from error
         for name, member in self._watched.items():
             peer = host.peers.get(name)
             if peer is None or peer.raft.me != member:
                 raise Violation("durability D1", f"{member} would be gone after a power loss")
-            world.checks.imaged(peer.raft.replica)
+            world.checks[name].imaged(peer.raft.replica)
+
+
+def _item_text(item: Item) -> str:
+    return str(item) if isinstance(item, NodeBeat) else message_text(item).partition(" ")[2]
 
 
 def _ignore(_: SimNode) -> None:

@@ -1,6 +1,8 @@
 """How much of what goes wrong: profiles, and the rates that each seed draws from one.
 
-`stale` asks whether somebody who was away, or is behind, still speaks as if nothing had happened.
+`quiet` has several groups that are idle most of the time. `stale` asks whether somebody who was away, or is behind,
+still speaks as if nothing had happened; `returns`, what becomes of an old leader whose last entries a group has
+replaced, and whose log a snapshot covers, when it comes back.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
@@ -72,8 +74,26 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Percent of the nodes whose clock runs at such a rate."""
     sessions: int = 0
     """Clients with sessions, besides the others; the backend is then "table"."""
+    groups: int = 1
+    """Groups on the same nodes."""
+    quiet_beats: tuple[int, ...] = (0,)
+    """Idle heartbeats after which a group goes quiet; 0: never."""
+    cut_off: Range = (0, 0)
+    """Of the node of some group's leader from all others."""
+    stop: Range = (0, 0)
+    """Of one replica, while its node goes on."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
+    max_log_count: tuple[int, ...] = (100_000, 60, 20)
+    """Entries after which a snapshot is taken; the first one is never reached."""
+    snapshot_ms: Range = (1, 200)
+    """Mean time of a step of writing or fetching a snapshot."""
+    snapshot_error: Range = (1_000, 100_000)
+    """Of a step that writes one: no space, or an error."""
+    transfer_error: Range = (1_000, 100_000)
+    """Of a piece of one that is fetched: the connection breaks, or a bit flips."""
+    slow_apply: Range = (5, 200)
+    """Milliseconds that a node takes for an entry, where there are more to apply: what is committed piles up."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
     never: frozenset[str] = frozenset()
 
@@ -169,6 +189,59 @@ PROFILES: Final = {
             restart=(50_000, 300_000),
         ),
         Profile(
+            name="snapshots",
+            always=frozenset({"heal", "restart", "sync_ms", "crash", "partition", "snapshot_ms"}),
+            never=frozenset({"write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            chaos_timeouts=60,
+            clients=(2, 8),
+            keys=(2, 5),
+            think_ms=(2, 20, 100),
+            reads=(5, 30),
+            crash=(2_000, 40_000),
+            restart=(50_000, 400_000),
+            partition=(10_000, 60_000),
+            heal=(20_000, 100_000),
+            churn=(2_000, 20_000),
+            max_log_count=(4, 10, 20, 60),
+        ),
+        Profile(
+            name="returns",
+            always=frozenset({"heal", "restart", "sync_ms", "partition"}),
+            never=frozenset("crash blackout churn pause stall clog write_error sync_error snapshot_error".split()),
+            nodes=(3,),
+            chaos_timeouts=20,
+            clients=(4, 8),
+            keys=(3, 5),
+            think_ms=(5, 20),
+            partition=(40_000, 100_000),
+            heal=(100_000, 300_000),
+            snapshot_ms=(1, 20),
+            max_log_count=(3,),
+        ),
+        Profile(
+            name="quiet",
+            always=frozenset({"heal", "restart", "sync_ms", "stop"}),
+            never=frozenset({"write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            groups=3,
+            quiet_beats=(1, 1, 2, 4),
+            chaos_timeouts=60,
+            clients=(2, 4),
+            keys=(1, 2),
+            reads=(40, 60),
+            think_ms=(200, 600, 2_000),
+            loss=(1_000, 100_000),
+            partition=(5_000, 40_000),
+            heal=(20_000, 100_000),
+            crash=(2_000, 20_000),
+            pause=(5_000, 40_000),
+            stop=(30_000, 150_000),
+            cut_off=(10_000, 40_000),
+            churn=(1_000, 20_000),
+            skewed=80,
+        ),
+        Profile(
             name="calm",
             chaos_timeouts=10,
             always=frozenset({"sync_ms", "heal", "restart"}),
@@ -213,6 +286,12 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     transfer: int
     wipe: int
     rot: int
+    snapshot_ms: int
+    snapshot_error: int
+    transfer_error: int
+    slow_apply: int
+    stop: int
+    cut_off: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:

@@ -94,10 +94,12 @@ class _Run:
         for node in cluster.nodes.values():
             if not node.start():
                 raise Violation("restart", f"{node.name} cannot start on an empty disk: {node.fault}")
-        cluster.operator.start()
-        while not cluster.operator.is_founded and scheduler.now_ms < FOUND_MS:
+        operators = cluster.operators.values()
+        for operator in operators:
+            operator.start()
+        while not all(operator.is_founded for operator in operators) and scheduler.now_ms < FOUND_MS:
             scheduler.run_until(scheduler.now_ms + cluster.election_ms)
-        if not cluster.operator.is_founded:
+        if not all(operator.is_founded for operator in operators):
             raise Violation("progress", "no group could be founded")
         for client in cluster.clients.values():
             client.start()
@@ -114,8 +116,9 @@ class _Run:
         check_sessions(cluster)
         for client in cluster.clients.values():
             client.finish()
-        history = [operation for client in cluster.clients.values() for operation in client.history]
-        return judge(history, cluster.checks.ledger.committed, self._profile.backend)
+        backend = self._profile.backend
+        verdicts = [judge(group.history(), group.checks.ledger.committed, backend) for group in cluster.groups]
+        return "; ".join(verdict for verdict in verdicts if verdict)
 
     def counters(self) -> Counters:
         cluster = self.cluster
@@ -132,6 +135,11 @@ class _Run:
             ("torn sector", sum(node.disk.tally.torn_sectors for node in nodes)),
             ("refused start", sum(node.tally.refused_starts for node in nodes)),
             ("store failure", sum(node.tally.store_failures for node in nodes)),
+            ("snapshot", sum(node.vault.tally.written for node in nodes)),
+            ("snapshot fetched", sum(node.vault.tally.fetched for node in nodes)),
+            ("snapshot installed", sum(node.vault.tally.installed for node in nodes)),
+            ("snapshot failed", sum(node.vault.tally.failed for node in nodes)),
+            ("transfer resumed", sum(node.vault.tally.resumed for node in nodes)),
         ):
             if count:
                 faults[kind] = count
@@ -139,9 +147,9 @@ class _Run:
             events=cluster.scheduler.performed,
             simulated_ms=cluster.scheduler.now_ms,
             nodes=len(cluster.nodes),
-            steps=cluster.checks.steps,
-            terms=len(cluster.checks.ledger.leader_of),
-            committed=cluster.checks.ledger.committed.end.last,
+            steps=sum(group.checks.steps for group in cluster.groups),
+            terms=sum(len(group.checks.ledger.leader_of) for group in cluster.groups),
+            committed=sum(group.checks.ledger.committed.end.last for group in cluster.groups),
             operations=sum(len(client.history) for client in clients),
             answered=sum(client.succeeded for client in clients),
             frames=tally.sent,

@@ -44,6 +44,11 @@ class StoredLog:
         log.index, log.mark, log.mark_place, log.fault = trace.index, trace.mark, trace.mark_place, trace.fault
         return log
 
+    def rename(self, name: str) -> None:
+        """Another name; everything else stays."""
+        self.meta = msgspec.structs.replace(self.meta, name=name)
+        self._row = None
+
     @property
     def owner(self) -> int:
         """What marks this replica's records."""

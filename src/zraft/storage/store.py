@@ -121,7 +121,7 @@ class Store:
         self._saving = self._deleting = self._slicing = False
         self._failed = False
         self._is_at_rest = False
-        """Nothing has happened since there was no job to do."""
+        """Nothing has happened since there was no job to do, but perhaps what makes a save due."""
         self._is_short_of_space = False
         self._debris: Operation | None = None
         self._tidy()
@@ -144,7 +144,6 @@ class Store:
             raise UsageError(f"there is a replica named {meta.name} already")
         if not 0 < meta.incarnation < 1 << 64 or meta.incarnation in self._owners:
             raise UsageError(f"incarnation {meta.incarnation} of {meta.name} is not a new 64-bit number")
-        self._is_at_rest = False
         self._logs[meta.name] = StoredLog(meta, hard_state or HardState(), self._journal.next_lsn)
         self._owners[meta.incarnation] = meta.name
         self._state_changed = True
@@ -153,11 +152,20 @@ class Store:
     def remove_replica(self, name: str, number: int) -> None:
         """The replica and its log are forgotten; `SaveDone(name, number)` when that is durable. Raises UsageError."""
         log = self._log(name)
-        self._is_at_rest = False
         del self._logs[name], self._owners[log.owner]
         add_released(self._released, log.forget_all())
         self._state_changed = True
         self._dones[name] = number
+
+    def rename_replica(self, name: str, new_name: str) -> None:
+        """The replica is called `new_name`, durably with the next save; its log stays as it is. Raises UsageError."""
+        log = self._log(name)
+        if new_name in self._logs:
+            raise UsageError(f"there is a replica named {new_name} already")
+        log.rename(new_name)
+        self._logs[new_name] = self._logs.pop(name)
+        self._owners[log.owner] = new_name
+        self._state_changed = True
 
     def save(self, save: Save) -> None:
         """Carries the save out; `SaveDone` when it and all earlier ones are durable. Ignored by a poisoned store.
@@ -171,7 +179,6 @@ class Store:
         if log.fault is not None:
             raise UsageError(f"{save.name} must not run: {log.fault}")
         log.check(save)
-        self._is_at_rest = False
         log.carry_out(save, self._journal, self._released)
         if save.hard_state is not None:
             self._state_changed = True
@@ -199,7 +206,6 @@ class Store:
     def watermark(self) -> None:
         """Nothing happens: say on disk what is durable, so that a bad last record is not taken for a torn one."""
         if not (self._failed or self._saving or self._journal.is_pending):
-            self._is_at_rest = False
             self._journal.append_watermark()
 
     @property
@@ -222,7 +228,7 @@ class Store:
 
     def next_job(self) -> Job | None:
         """The next thing to submit, or None; ask until None after every call that may have made work."""
-        if self._failed or self._is_at_rest:
+        if self._failed or (self._is_at_rest and not self._is_save_due()):
             return None
         if not self._saving and self._is_save_due():
             return self._save_job()

@@ -23,3 +23,17 @@ class Counters:
         self.bytes_out = 0
         self.dropped = 0
         """Messages that `Link.send` did not take."""
+
+
+class TransferCounters:
+    """The snapshot channel's, where files come in. Written by its threads, to be read by any."""
+
+    __slots__ = ("bytes_in", "ended", "turned_away")
+
+    def __init__(self) -> None:
+        self.ended: Counter[str] = Counter()
+        """Transfers by `wire.bulk.End`; `done` among them."""
+        self.turned_away: Counter[str] = Counter()
+        """Connections that never became a transfer, by `wire.bulk.End`."""
+        self.bytes_in = 0
+        """Bytes of files."""

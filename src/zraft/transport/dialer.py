@@ -3,12 +3,16 @@
 Pauses between attempts double up to two seconds and are shortened by chance, so that nodes which lost another one
 together do not come back together; after a link that lasted longer than that they begin anew. `nudge` ends a pause:
 whoever hears from a node knows that it is there.
+
+What is said while an attempt is under way may wait for the link: a node that is spoken to for the first time answers
+before it has a link of its own to the other, and an answer that is lost costs the asker a timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets as chance
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -19,6 +23,11 @@ from zraft.transport.address import split_address
 from zraft.transport.counters import Counters
 from zraft.transport.link import DEFAULT_BOUNDS, LOG, Link, LinkHandlers, LinkLimits
 from zraft.wire.handshake import NONCE_BYTES, Dialing, Refusal, Role
+
+EARLY_ITEMS: Final = 256
+"""Items that wait for a link; beyond it the oldest are dropped."""
+EARLY_BYTES: Final = 1024
+"""What is larger does not wait: bulk is asked for again by whoever lacks it."""
 
 _SYSTEM: Final = chance.SystemRandom()
 
@@ -111,20 +120,35 @@ class Dialer:
         self._handlers = replace(handlers, opened=self._opened, closed=self._closed)
         self._counters, self._bounds, self._shorten = counters, bounds, shorten
         self._nudged = asyncio.Event()
+        self._is_trying = False
+        """An attempt is under way or about to begin."""
+        self._early: deque[tuple[bytes, bool]] = deque(maxlen=EARLY_ITEMS)
+        """What waits for the link that it may bring."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to dial; needs a running event loop."""
         if self._task is None:
+            self._is_trying = True
             self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"dial {self.target.to}")
             self._task.add_done_callback(self._ended)
 
-    def send(self, item: bytes, *, urgent: bool = False) -> bool:
-        """As `Link.send`; False while there is no link."""
-        return self.link is not None and self.link.send(item, urgent=urgent)
+    def send(self, item: bytes, *, urgent: bool = False, may_wait: bool = False) -> bool:
+        """As `Link.send`; False while there is no link.
+
+        With `may_wait` a small item is sent with the link that the attempt under way brings, if it does. It may come
+        late by as much as a handshake takes.
+        """
+        if self.link is not None:
+            return self.link.send(item, urgent=urgent)
+        if may_wait and self._is_trying and len(item) <= EARLY_BYTES:
+            self._early.append((item, urgent))
+        return False
 
     def nudge(self) -> None:
         """The other side is known to be there: try now rather than at the end of the pause."""
+        if self.link is None and self._task is not None:
+            self._is_trying = True
         self._nudged.set()
 
     async def aclose(self) -> None:
@@ -142,9 +166,12 @@ class Dialer:
         pause_ms = limits.REDIAL_MIN_MS
         while True:
             began = clock()
+            self._is_trying = True
             try:
                 link = await connect(self.target, self._handlers, counters=self._counters, bounds=self._bounds)
             except (OSError, ProtocolError) as error:
+                self._is_trying = False
+                self._early.clear()
                 self._report(str(error) or type(error).__name__)
             else:
                 self.last_error = ""
@@ -169,7 +196,10 @@ class Dialer:
             LOG.info("%s is not reached: %s", self.target.to, error)
 
     def _opened(self, link: Link) -> None:
-        self.link = link
+        self.link, self._is_trying = link, False
+        for item, urgent in self._early:
+            link.send(item, urgent=urgent)
+        self._early.clear()
         self._owner.opened(link)
 
     def _closed(self, link: Link, why: str) -> None:

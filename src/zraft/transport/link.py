@@ -23,7 +23,7 @@ from typing import Final, cast
 from zraft import limits
 from zraft.errors import HandshakeRefused, ProtocolError, TooLarge, UsageError
 from zraft.transport.counters import Counters
-from zraft.wire.frames import FrameKind, FrameReader, array_of, frame_header
+from zraft.wire.frames import FrameKind, FrameReader, array_of, encode_frame, frame_header
 from zraft.wire.handshake import Accepting, Dialing, Refusal, Role
 
 LOG: Final = logging.getLogger("zraft.transport")
@@ -43,6 +43,8 @@ _DIRECTIONS: Final[dict[tuple[bool, Role], tuple[FrameKind | None, FrameKind | N
     (True, Role.CLIENT): (FrameKind.REPLIES, FrameKind.REQUESTS),
     (False, Role.CLIENT): (FrameKind.REQUESTS, FrameKind.REPLIES),
 }
+_BESIDE: Final = FrameKind.SNAPSHOTS
+"""What goes the same way as messages of peers, and not through the lanes."""
 
 
 class Ending(StrEnum):
@@ -187,6 +189,16 @@ class Link(asyncio.Protocol):
         lane.size += size
         return True
 
+    def send_beside(self, payload: bytes) -> bool:
+        """Send one frame of the kind SNAPSHOTS to a peer at once, ahead of what waits: for what is small and rare.
+
+        False: the link is not open.
+        """
+        if self._sends is not FrameKind.PEER or self._transport is None or not self.is_open:
+            return False
+        self._put(self._transport, encode_frame(_BESIDE, payload))
+        return True
+
     def flush(self) -> None:
         """Write what waits now, rather than when the turn ends; as much of it as the transport is ready for."""
         if self.is_open:
@@ -299,7 +311,7 @@ class Link(asyncio.Protocol):
         for kind, payload in self._reader.feed(data) if self.is_open else ():
             if not self.is_open:
                 return  # a handler closed it
-            if kind != self._accepts:
+            if kind != self._accepts and (kind, self._accepts) != (_BESIDE, FrameKind.PEER):
                 raise ProtocolError(f"a frame of type {kind} from a {self.role.name.lower()}")
             self._handlers.received(self, kind, payload)
 

@@ -94,7 +94,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     retry_after: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Of OVERLOADED: seconds."""
     detail: msgspec.Raw = _NOTHING
-    """Of REJECTED a value; of CREATE_ERROR an array of [peer, problem]."""
+    """Of REJECTED a value; of CREATE_ERROR an array of [peer, problem]; of PEERS_CHANGED an array of peers."""
 
 
 _PLAIN: Final[dict[FailureCode, type[RequestError]]] = {
@@ -114,7 +114,6 @@ _PLAIN: Final[dict[FailureCode, type[RequestError]]] = {
     FailureCode.NOT_STABLE: NotStable,
     FailureCode.NEWER_EXISTS: NewerExists,
     FailureCode.CHANGE_IN_PROGRESS: ChangeInProgress,
-    FailureCode.PEERS_CHANGED: PeersChanged,
     FailureCode.CATCH_UP_TIMEOUT: CatchUpTimeout,
 }
 
@@ -123,6 +122,7 @@ _CODES: Final[dict[type[Exception], FailureCode]] = {
     NotLeader: FailureCode.NOT_LEADER,
     Overloaded: FailureCode.OVERLOADED,
     Rejected: FailureCode.REJECTED,
+    PeersChanged: FailureCode.PEERS_CHANGED,
     BackendError: FailureCode.BACKEND_ERROR,
     CreateError: FailureCode.CREATE_ERROR,
 }
@@ -134,6 +134,7 @@ _WITH_FIELDS: Final[dict[FailureCode, Callable[[Failed], RequestError]]] = {
     ),
     FailureCode.REJECTED: lambda failed: Rejected(failed.reason, decode_value(failed.detail)),
     FailureCode.BACKEND_ERROR: lambda failed: BackendError(failed.reason),
+    FailureCode.PEERS_CHANGED: lambda failed: PeersChanged(failed.text, peers=_peers(decode_value(failed.detail))),
 }
 
 
@@ -156,6 +157,8 @@ def error_to_failed(id: int, error: RequestError | CreateError) -> Failed:
     text = str(error)[:_TEXT_LENGTH]
     if isinstance(error, NotLeader):
         return Failed(id, code, executed, text, leader=error.leader)
+    if isinstance(error, PeersChanged):
+        return Failed(id, code, executed, text, detail=msgspec.Raw(encode_value([str(peer) for peer in error.peers])))
     if isinstance(error, Overloaded):
         return Failed(id, code, executed, text, reason=error.reason, retry_after=error.retry_after)
     return Failed(id, code, executed, text)
@@ -176,6 +179,13 @@ def failed_to_error(failed: Failed) -> RequestError | CreateError:
     error = plain(failed.text) if plain is not None else _WITH_FIELDS[failed.code](failed)
     error.executed = _EXECUTED[failed.executed]
     return error
+
+
+def _peers(detail: Any) -> list[PeerId]:
+    try:
+        return [PeerId.parse(peer) for peer in detail]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ProtocolError("not a list of peers") from error
 
 
 def _problems(detail: Any) -> dict[PeerId, CreateProblem]:

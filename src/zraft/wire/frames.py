@@ -37,6 +37,8 @@ class FrameKind(IntEnum):
     """Client to node: an array of requests."""
     REPLIES = 18
     """Node to client: an array of replies."""
+    SNAPSHOTS = 19
+    """Node to node: one word about a snapshot that is fetched; its bytes have a channel of their own."""
 
 
 HEADER: Final = Struct(">IBI")

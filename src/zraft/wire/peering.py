@@ -1,7 +1,8 @@
 """Messages between the replicas of two nodes: one connection carries those of all groups, many in one frame.
 
 The payload of a PEER frame is an array of items `[group id, message]`; a message is the array of its fields behind the
-number of its type, as `core.messages` numbers them.
+number of its type, as `core.messages` numbers them. A node's own heartbeat, `NodeBeat`, is an item with a group id of
+zeros.
 
 This is the door of the core. Whoever is behind it may have proven to be a node, and may still be wrong: what the core
 would otherwise have to doubt is checked here, before a message exists (terms and indexes within bounds, batches
@@ -13,7 +14,7 @@ version does not know, which must stop the replica that meets them and not the c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -26,8 +27,11 @@ from zraft.core.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
+    NotMember,
     PreVote,
     PreVoteReply,
+    Quiesce,
+    QuiesceReply,
     ReadIndexReply,
     ReadIndexRequest,
     RequestVote,
@@ -36,26 +40,55 @@ from zraft.core.messages import (
     TimeoutNow,
 )
 from zraft.errors import ProtocolError
-from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP
+from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP, QUIET_CLAIMS
 from zraft.types import GroupId, Index, Member, Term
 
 GROUP_BYTES: Final = 16
 _LAST_KIND: Final = 0xFF
 _LAST_NUMBER: Final = 2**63 - 1
 
+NO_GROUP: Final = GroupId(bytes(GROUP_BYTES))
+"""The group of what a node says for itself."""
+
+_Token = Annotated[int, msgspec.Meta(ge=0, le=_LAST_NUMBER)]
+_Tokens = Annotated[list[_Token], msgspec.Meta(max_length=QUIET_CLAIMS)]
+
+
+class NodeBeat(msgspec.Struct, frozen=True, array_like=True, tag=64):
+    """A node lives, to another one with which it shares quiet groups (`peer.liveness`).
+
+    Each quiet follower has a token, see `peer.liveness.token_of`. `leads` sums up those of the receiver that follow a
+    quiet leader of the sender, modulo 2⁶³.
+    """
+
+    sender: str
+    to: str
+    epoch: _Token
+    """Drawn by chance when the sender was started."""
+    leads: _Token
+    claims: _Tokens | None = None
+    """Some or all of the sender's quiet followers whose leader is at the receiver; None: the sums agreed."""
+    claims_all: bool = True
+    denials: _Tokens = []
+    """What the receiver had claimed and is not so."""
+
+
+Item: TypeAlias = Message | NodeBeat
+"""What travels between nodes."""
+
 _Group = Annotated[bytes, msgspec.Meta(min_length=GROUP_BYTES, max_length=GROUP_BYTES)]
-_Items = Annotated[list[tuple[_Group, Message]], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]
+_Items = Annotated[list[tuple[_Group, Item]], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final[msgspec.msgpack.Decoder[list[tuple[GroupId, Message]]]] = msgspec.msgpack.Decoder(_Items)
+_DECODER: Final[msgspec.msgpack.Decoder[list[tuple[GroupId, Item]]]] = msgspec.msgpack.Decoder(_Items)
 
 
-def encode_message(group: GroupId, message: Message) -> bytes:
+def encode_message(group: GroupId, message: Item) -> bytes:
     """One item of a PEER frame; `frames.array_of` makes the payload."""
     return _ENCODER.encode((group, message))
 
 
-def decode_messages(payload: bytes, *, sender_node: str, own_node: str) -> list[tuple[GroupId, Message]]:
+def decode_messages(payload: bytes, *, sender_node: str, own_node: str) -> list[tuple[GroupId, Item]]:
     """The items of a PEER frame that `sender_node` sent to `own_node`. Raises `ProtocolError`.
 
     Every message speaks for a member of the sending node and is addressed to one of this node (BM-114).
@@ -66,7 +99,13 @@ def decode_messages(payload: bytes, *, sender_node: str, own_node: str) -> list[
         raise ProtocolError("not messages of peers: nested too deep") from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise ProtocolError(f"not messages of peers: {error}") from error
-    for _, message in items:
+    for group, message in items:
+        if isinstance(message, NodeBeat):
+            if (message.sender, message.to, group) != (sender_node, own_node, NO_GROUP):
+                raise ProtocolError(
+                    f"a beat from {message.sender} to {message.to} on the connection from {sender_node}"
+                )
+            continue
         if message.sender.peer.node != sender_node or message.to.peer.node != own_node:
             raise ProtocolError(
                 f"a message from {message.sender} to {message.to} on the connection from {sender_node} to {own_node}"
@@ -75,8 +114,10 @@ def decode_messages(payload: bytes, *, sender_node: str, own_node: str) -> list[
     return items
 
 
-def check_message(message: Message) -> None:
+def check_message(message: Item) -> None:
     """What every replica may rely on about a message that it is given. Raises `ProtocolError`."""
+    if isinstance(message, NodeBeat):
+        return  # the types of its fields say everything
     _check_member(message.sender)
     _check_member(message.to)
     if not 0 <= message.term <= MAX_TERM:
@@ -167,6 +208,17 @@ def _check_read_reply(message: ReadIndexReply) -> None:
     _check_number(message, message.index, MAX_TERM)
 
 
+def _check_not_member(message: NotMember) -> None:
+    if not (message.index and _is_position(message.index, message.index_term, message.term)):
+        raise _wrong(message, f"committed entry {message.index} of term {message.index_term}")
+
+
+def _check_quiesce(message: Quiesce) -> None:
+    _check_number(message, message.round, _LAST_NUMBER)
+    _check_number(message, message.index, MAX_TERM)
+    _check_number(message, message.time, _LAST_NUMBER)
+
+
 def _check_number(message: Message, number: int, largest: int) -> None:
     if not 0 <= number <= largest:
         raise _wrong(message, f"number {number}")
@@ -199,4 +251,7 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     TimeoutNow: _no_further_check,
     ReadIndexRequest: lambda message: _check_number(message, message.read, _LAST_NUMBER),
     ReadIndexReply: _check_read_reply,
+    NotMember: _check_not_member,
+    Quiesce: _check_quiesce,
+    QuiesceReply: lambda message: _check_number(message, message.round, _LAST_NUMBER),
 }

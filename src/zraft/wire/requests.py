@@ -67,10 +67,14 @@ class Stat(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class GetConf(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """The stable and committed configuration, from the leader. Answered by `Conf`."""
+    """The stable and committed configuration, from the leader. Answered by `Conf`.
+
+    `in_force`: the one that its log ends with, stable and committed or not.
+    """
 
     id: _Number
     peer: _Name
+    in_force: bool = False
 
 
 class ListPeers(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
@@ -100,12 +104,16 @@ class Bootstrap(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class ChangeMembership(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """Make `new_members` the voters, where the voters are `old_peers`. Answered by `Result` when it is done."""
+    """Make `new_members` the voters, where the voters are `old_peers`. Answered by `Result` when it is done.
+
+    Refused where the configuration was appended after `conf_index`; 0: wherever it was.
+    """
 
     id: _Number
     peer: _Name
     new_members: _Members
     old_peers: _Peers
+    conf_index: _Index = 0
 
 
 class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
@@ -162,15 +170,37 @@ class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
     fault: str | None = None
     sync_mode: str = "default"
     """Its node's `log_sync_mode`: "default" where what it acknowledges is durable."""
+    target: tuple[PeerId, ...] = ()
+    """Whom the change under way is to make the peers; empty: none is."""
+    joining: tuple[tuple[PeerId, int], ...] = ()
+    """At the leader: the new peers that learn, and up to which index each has the log."""
+
+
+REMOVED: Final = "removed"
+"""The role of a replica that left its group: it does not run, its data is kept."""
+
+
+def kept_name(name: str, incarnation: int) -> str:
+    """What the data of replica `name` is called after it left its group; a name that nobody can have chosen."""
+    mark = f".removed-{incarnation:016x}"
+    return name[: 64 - len(mark)] + mark
 
 
 class PeerEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One replica of a node: who it is, and its role as in `PeerStatus`."""
+    """One replica of a node: who it is, and its role as in `PeerStatus`, or `REMOVED`.
+
+    What is kept of a removed one stands under the name that `kept_name` says.
+    """
 
     member: Member
     group: _Group
     backend: str
     role: str
+
+    def is_called(self, name: str) -> bool:
+        """It has this name, or had it before it was removed."""
+        present = self.member.peer.name
+        return present == name or (self.role == REMOVED and present == kept_name(name, self.member.incarnation))
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -189,7 +219,10 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Conf(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """The configuration appended at `index`, and what one needs to know to start further replicas of the group."""
+    """The configuration appended at `index`, and what one needs to know to start further replicas of the group.
+
+    `outgoing`, `target`: of a change under way, as in a `Membership`.
+    """
 
     id: _Number
     group: _Group
@@ -198,6 +231,13 @@ class Conf(msgspec.Struct, frozen=True, array_like=True, tag=4):
     index: _Index
     members: tuple[Member, ...]
     learners: tuple[Member, ...] = ()
+    outgoing: tuple[Member, ...] = ()
+    target: tuple[Member, ...] = ()
+
+    @property
+    def is_changing(self) -> bool:
+        """It is not the last one of a change."""
+        return bool(self.learners or self.outgoing or self.target)
 
 
 class Peers(msgspec.Struct, frozen=True, array_like=True, tag=5):

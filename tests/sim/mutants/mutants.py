@@ -1,13 +1,15 @@
-"""The bugs that are put back, named after the documented bug that each one is."""
+"""The bugs that are put back, named after the documented bug that each one is; a word names one of our own ideas."""
 
 from __future__ import annotations
 
 import sys
 
+from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant, hunt
 
 _PEER = "zraft.peer.peer:Peer"
 _CORE = "zraft.core"
+_TAKING = "zraft.peer.snapshotting:Snapshotting"
 
 MUTANTS = (
     Mutant(
@@ -107,12 +109,13 @@ MUTANTS = (
             Change(
                 f"{_CORE}.replication:meet_below",
                 "upper = min(message.hint_index, message.index - 1)",
-                "upper = max(min(message.hint_index, message.index - 1) - 3, replica.log.base_index)",
+                "upper = min(message.hint_index, message.index - 1)\n"
+                "    upper = max(upper - 3, replica.log.base_index) if upper > replica.log.base_index else upper",
             ),
         ),
         "stale",
         median=7,
-        near=6,
+        near=8,
     ),
     Mutant(
         "BM-020",
@@ -127,7 +130,84 @@ MUTANTS = (
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
         median=26,
-        near=78,
+        near=31,
+    ),
+    *MEMBERSHIP,
+    Mutant(
+        "BM-013",
+        "who starts from a snapshot is in its term again",
+        (
+            Change(
+                f"{_CORE}.replica:Replica.__init__",
+                "self.current_term: Term = recovered.hard_state.term",
+                "self.current_term: Term = recovered.mark.term or recovered.hard_state.term",
+            ),
+        ),
+        "snapshots",
+        median=1,
+    ),
+    Mutant(
+        "BM-035",
+        "a configuration that a snapshot discarded stays in force",
+        (Change(f"{_CORE}.snapshots:_install", "replica.memberships.reset(mark)", "pass"),),
+        "snapshots",
+        median=4,
+    ),
+    Mutant(
+        "BM-050",
+        "a snapshot does not discard the log that it replaces",
+        (Change(f"{_CORE}.snapshots:_install", "replica.log.reset(mark.index, mark.term)", "pass"),),
+        "snapshots",
+        median=2,
+    ),
+    Mutant(
+        "BM-051",
+        "a snapshot moves the index of the state, and not the state",
+        (Change(f"{_PEER}.restored", "self.machine = machine", "self.machine.last_applied = mark.index"),),
+        "snapshots",
+        median=2,
+    ),
+    Mutant(
+        "BM-053",
+        "the log is cut before the snapshot that covers it is published",
+        (
+            Change(
+                f"{_TAKING}._take",
+                "self._submit(",
+                "self._growth.published(index, 0, 0)\n"
+                "    peer.step(now, SnapshotTaken(mark, self._growth.keep_from()))\n"
+                "    self._submit(",
+            ),
+        ),
+        "snapshots",
+        median=1,
+    ),
+    Mutant(
+        "BM-056",
+        "a snapshot is acknowledged before the journal has it",
+        (
+            Change(
+                f"{_CORE}.snapshots:on_restored",
+                "replica.send_after_save(SnapshotReply",
+                "replica.send_now(SnapshotReply",
+            ),
+        ),
+        "snapshots",
+        median=2,
+    ),
+    Mutant(
+        "BM-057",
+        "the first entries after a snapshot are acknowledged before they, and it, are durable",
+        (
+            Change(
+                f"{_CORE}.following:on_append_entries",
+                "replica.send_after_save(AppendReply",
+                "(replica.send_now if message.prev_index == log.base_index > 0 else replica.send_after_save)"
+                "(AppendReply",
+            ),
+        ),
+        "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-063",
@@ -160,7 +240,20 @@ MUTANTS = (
         ),
         "stale",
         median=20,
-        near=19,
+        near=28,
+    ),
+    Mutant(
+        "BM-078",
+        "a snapshot that is being written sees later writes than its index",
+        (
+            Change(
+                "zraft.machine.dict_backend:DictBackend.snapshot",
+                "data, owner = self._data.copy(), self._owner.copy()",
+                "data, owner = self._data, self._owner",
+            ),
+        ),
+        "snapshots",
+        median=2,
     ),
     Mutant(
         "BM-068",
@@ -236,8 +329,8 @@ MUTANTS = (
         (
             Change(
                 f"{_CORE}.replication:advance_commit",
-                "return replica.saves.durable_index",
-                "return replica.log.last_index",
+                "else replica.saves.durable_index",
+                "else replica.log.last_index",
             ),
         ),
         median=1,
@@ -245,7 +338,7 @@ MUTANTS = (
     Mutant(
         "BM-091",
         "the journal reports entries durable that it has not synced",
-        (Change("zraft.storage.journal:Journal.take", "writes += (SyncFile(", "writes += () and (SyncFile("),),
+        (Change("zraft.storage.journal:Journal.take", "writes += map(SyncFile, touched)", "writes += ()"),),
         "crashes",
         median=1,
     ),
@@ -281,6 +374,23 @@ MUTANTS = (
         "a message that was lost keeps its place in the window",
         (Change(f"{_CORE}.replication:recover_lost", "progress.lose_flights()", "pass"),),
         median=15,
+    ),
+    Mutant(
+        "silence",
+        "a quiet follower is not told that its leader's node is silent",
+        (Change("zraft.core.quiet:on_node_silent", "if _trusts(role, event.node):", "if False:"),),
+        "quiet",
+        median=3,
+    ),
+    Mutant(
+        "loyalty",
+        "a quiet follower stays loyal to a leader whose node was started anew, or does not lead",
+        (
+            Change("zraft.core.quiet:on_node_restarted", "if _trusts(role, event.node):", "if False:"),
+            Change("zraft.core.quiet:on_rouse", "if role.is_quiet:", "if False:"),
+        ),
+        "quiet",
+        median=29,
     ),
 )
 

@@ -202,7 +202,7 @@ def test_a_timeout_without_a_leader_says_so_and_promises_that_nothing_ran() -> N
         await nodes[1].stop()
         async with zraft.Client() as client, client.light_session(peers(nodes)) as session:
             with pytest.raises(
-                RequestTimeout, match=f"no leader: 1 of 2 peers answer, missing {nodes[1].peer}"
+                RequestTimeout, match=f"no leader: 1 of 2 voters answer, missing {nodes[1].peer}"
             ) as late:
                 await session.write("x", timeout=0.3)
             assert late.value.executed == "no"

@@ -26,8 +26,8 @@ WAIT_S = 20.0
 
 
 def config(folder: Path, listen: str = "127.0.0.1:0", **changes: Any) -> zraft.Config:
-    settings: dict[str, Any] = {"election_timeout": 0.2, "max_segment_size": 1 << 16, **changes}
-    return zraft.Config(listen=listen, log_dir=folder, snapshot_dir=folder, **settings)
+    settings: dict[str, Any] = {"snapshot_dir": folder, "election_timeout": 0.2, "max_segment_size": 1 << 16}
+    return zraft.Config(listen=listen, log_dir=folder, **{**settings, **changes})
 
 
 async def within(work: Awaitable[T]) -> T:

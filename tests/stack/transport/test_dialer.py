@@ -13,6 +13,7 @@ from zraft.transport import dialer as room
 from zraft.transport.counters import Counters
 from zraft.transport.dialer import Dialer, Target, connect
 from zraft.transport.link import Link, LinkHandlers, LinkLimits
+from zraft.wire.frames import array_of
 from zraft.wire.handshake import Accepting, Dialing, Role, Secrets
 
 
@@ -51,6 +52,52 @@ def test_a_dialer_comes_back_when_the_listener_does(loop: str) -> None:
             assert dialer.link is None
         await dialer.aclose()
         assert not seen.failures
+
+    tell(story, loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_is_said_while_an_attempt_is_under_way_comes_with_the_link(loop: str) -> None:
+    """If it may wait and is small; beyond so many items the oldest are dropped."""
+
+    async def story() -> None:
+        async with house() as there:
+            seen = Recorder()
+            dialer = Dialer(there.target(), seen.handlers, counters=seen.counters)
+            dialer.send(b"\x01", may_wait=True)
+            dialer.start()
+            dialer.send(b"\x02")
+            dialer.send(b"\xc4\xff" + bytes(room.EARLY_BYTES), may_wait=True)
+            for number in range(room.EARLY_ITEMS + 3):
+                assert not dialer.send(bytes([number % 100]), urgent=True, may_wait=True)
+            dialer.send(b"\x05", may_wait=True)
+            await there.seen.until(lambda: len(there.seen.frames) == 2)
+            urgent, bulk = (payload for _, payload in there.seen.frames)
+            assert urgent == array_of([bytes([number % 100]) for number in range(4, room.EARLY_ITEMS + 3)])
+            assert bulk == b"\x91\x05"
+            await dialer.aclose()
+
+    tell(story, loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_was_said_before_an_attempt_that_failed_is_gone(loop: str) -> None:
+    """It may be from long ago by the time that the other side comes up."""
+
+    async def story() -> None:
+        address = f"127.0.0.1:{free_port()}"
+        seen = Recorder()
+        dialer = Dialer(target(address), seen.handlers, counters=seen.counters)
+        dialer.start()
+        dialer.send(b"\x01", may_wait=True)
+        await seen.until(lambda: dialer.last_error)
+        async with house(listen=address) as there:
+            dialer.nudge()
+            await seen.until(lambda: seen.opened)
+            dialer.send(b"\x02", may_wait=True)
+            await there.seen.until(lambda: there.seen.frames)
+            assert there.seen.frames[0][1] == b"\x91\x02"
+            await dialer.aclose()
 
     tell(story, loop)
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.unit.client.test_groups import A, B, C, FakeNode, node_of
+from tests.unit.client.test_groups import OLD, A, B, C, FakeNode, node_of
 from tests.unit.client.world import World
 from zraft.client.client import Client
 from zraft.errors import BackendMismatch, CreateError, PeerUnavailable, RequestTimeout
@@ -108,6 +109,56 @@ def test_a_founder_whose_others_wait_is_joined_by_them(world: World) -> None:
     assert ensure(world) == GROUP
     assert world.requests(Bootstrap) == []
     assert len(world.requests(ChangeMembership)) == 1
+
+
+def test_the_founder_need_not_be_the_first_in_the_order_of_names(world: World) -> None:
+    """A `create` with another order was killed between founding and joining."""
+    group = GroupId(b"the first caller")
+    node_of(world, B).hold("b", "leader", 3, group)
+    for peer in (A, C):
+        node_of(world, peer).hold(peer.name, "blank", 4, group)
+        world.nodes[peer.node] = started_again(node_of(world, peer))
+    assert ensure(world) == GROUP
+    assert world.requests(Bootstrap) == []
+    (change,) = world.requests(ChangeMembership)
+    assert [member.peer for member in change.new_members] == [B, A, C]
+    assert change.old_peers == [B]
+
+
+def test_a_blank_peer_of_another_backend_founds_nothing(world: World) -> None:
+    """It is replaced: all replicas of a group have one backend."""
+    node_of(world, A).hold("a", "blank")
+    entry = node_of(world, A).entries["a"]
+    node_of(world, A).entries["a"] = msgspec.structs.replace(entry, backend="another")
+    assert ensure(world) == GROUP
+    assert node_of(world, A).entries["a"].backend == "dict"
+    assert len({request.group for request in world.requests(StartPeer)} - {OLD}) >= 1
+    (bootstrap,) = world.requests(Bootstrap)
+    assert bootstrap.members[0].incarnation == 7
+
+
+def test_what_can_never_be_leaves_nothing_behind(world: World) -> None:
+    """One of the nodes lacks the backend."""
+    node_of(world, C).refusals[StartPeer] = CreateError({C: "unknown_backend"})
+    with pytest.raises(CreateError) as caught:
+        ensure(world)
+    assert caught.value.errors == {C: "unknown_backend"}
+    assert [node_of(world, peer).entries for peer in GROUP] == [{}, {}, {}]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_it_is_given_up_when_the_time_is_up_and_not_before(world: World, seconds: float) -> None:
+    """Nothing was begun, so nothing ran; and only who is missing is called so."""
+    del world.nodes[C.node]
+
+    async def story(client: Client) -> float:
+        with pytest.raises(RequestTimeout) as caught:
+            await client.ensure(GROUP, timeout=seconds)
+        assert caught.value.executed == "no"
+        assert str(caught.value) == f"the group is not there after {seconds:g} s: missing {C}"
+        return asyncio.get_running_loop().time()
+
+    assert world.run(story) == pytest.approx(seconds)
 
 
 def test_a_step_that_fails_is_tried_again(world: World) -> None:

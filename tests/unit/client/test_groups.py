@@ -23,6 +23,7 @@ from zraft.errors import (
 )
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.requests import (
+    REMOVED,
     Bootstrap,
     ChangeMembership,
     Conf,
@@ -38,6 +39,7 @@ from zraft.wire.requests import (
     Stat,
     Status,
     Transfer,
+    kept_name,
 )
 
 A, B, C = GROUP = peers("a", "b", "c")
@@ -53,6 +55,9 @@ class FakeNode:
         self.conf_index = 5
         self.members: tuple[Member, ...] = ()
         """Of its group's configuration, as its leader knows it."""
+        self.learners: tuple[Member, ...] = ()
+        self.outgoing: tuple[Member, ...] = ()
+        self.target: tuple[Member, ...] = ()
         self.refusals: dict[type, Any] = {}
         """Errors that take the place of answers, by the kind of the request."""
 
@@ -73,7 +78,9 @@ class FakeNode:
             case RemovePeer():
                 return self._remove(request)
             case GetConf():
-                return Conf(request.id, OLD, "dict", PeerId(request.peer, self.node), self.conf_index, self.members)
+                leader = PeerId(request.peer, self.node)
+                under_way = (self.learners, self.outgoing, self.target)
+                return Conf(request.id, OLD, "dict", leader, self.conf_index, self.members, *under_way)
             case Stat():
                 told = tuple(member.peer for member in self.members)
                 return Status(request.id, PeerStatus(PeerId(request.peer, self.node), "leader", peers=told))
@@ -202,6 +209,37 @@ def test_a_peer_that_goes_meanwhile_is_not_in_the_way(world: World) -> None:
     assert world.run(lambda client: client.create(GROUP)) == GROUP
 
 
+def test_a_group_whose_founder_was_left_alone_is_completed(world: World) -> None:
+    """The caller was killed between founding and joining: the same call again does what was left to do."""
+    node_of(world, A).hold("a", "leader", 3)
+    for peer in (B, C):
+        node_of(world, peer).hold(peer.name, "blank", 4)
+    assert world.run(lambda client: client.create(GROUP)) == GROUP
+    assert (world.requests(StartPeer), world.requests(Bootstrap)) == ([], [])
+    (change,) = world.requests(ChangeMembership)
+    assert list(change.new_members) == [Member(A, 3), Member(B, 4), Member(C, 4)]
+    assert change.old_peers == [A]
+
+
+@pytest.mark.parametrize("other", ["follower", "blank", None])
+def test_a_group_that_somebody_completes_is_not_taken_over(world: World, other: str | None) -> None:
+    """It is looked at twice; and a founder whose others are of another group, or not there, is simply in the way."""
+    node_of(world, A).hold("a", "leader", 3)
+    for peer in (B, C) if other else ():
+        node_of(world, peer).hold(peer.name, "blank", 4, GroupId(b"quite another...") if other == "blank" else OLD)
+
+    async def story(client: Client) -> None:
+        if other == "follower":
+            for peer in (B, C):
+                asyncio.get_running_loop().call_later(0.1, node_of(world, peer).hold, peer.name, "follower")
+        await client.create(GROUP)
+
+    with pytest.raises(CreateError) as caught:
+        world.run(story)
+    assert caught.value.errors == dict.fromkeys(GROUP if other == "follower" else [A], "already_present")
+    assert world.requests(ChangeMembership) == []
+
+
 def test_a_configuration_that_was_not_applied_is_a_membership_error(world: World) -> None:
     """Blank peers are removed where the change certainly was not made, and stay where it may have been."""
     node_of(world, A).refusals[ChangeMembership] = PeersChanged("somebody was faster")
@@ -258,53 +296,6 @@ def test_a_configuration_is_what_the_leader_says(world: World) -> None:
     assert (conf.leader, conf.index, conf.peers, conf.learners) == (A, 5, (A, B), ())
 
 
-def test_a_change_starts_new_peers_and_keeps_the_others(world: World) -> None:
-    """New ones with the group and backend of the old; members with the incarnation that they have now."""
-    node_of(world, A).hold("a", "leader", 3)
-    node_of(world, B).hold("b", "follower", 4)
-    assert world.run(lambda client: client.set_new_conf(A, [B, C], [A, B])) == [B, C]
-    (started,) = world.requests(StartPeer)
-    assert (started.name, started.group, started.backend) == ("c", OLD, "dict")
-    (change,) = world.requests(ChangeMembership)
-    assert (change.new_members, change.old_peers) == ([Member(B, 4), Member(C, 7)], [A, B])
-
-
-def test_a_member_that_lost_its_data_is_admitted_with_its_new_incarnation(world: World) -> None:
-    """The unchanged set names the peer anew (BM-043)."""
-    node_of(world, A).hold("a", "leader", 3)
-    world.run(lambda client: client.set_new_conf(A, [A, B], [A, B]))
-    (change,) = world.requests(ChangeMembership)
-    assert change.new_members == [Member(A, 3), Member(B, 7)]
-
-
-def test_a_member_whose_node_is_down_keeps_its_incarnation(world: World) -> None:
-    """As the configuration knows it; a new peer on such a node is refused."""
-    node_of(world, A).hold("a", "leader", 3)
-    node_of(world, A).members = (Member(A, 3), Member(B, 9))
-    del world.nodes[B.node], world.nodes[C.node]
-    world.run(lambda client: client.set_new_conf(A, [A, B], [A, B]))
-    (change,) = world.requests(ChangeMembership)
-    assert change.new_members == [Member(A, 3), Member(B, 9)]
-    with pytest.raises(PeerUnavailable, match="is new"):
-        world.run(lambda client: client.set_new_conf(A, [A, C], [A, B]))
-
-
-def test_a_change_is_not_made_over_another_group(world: World) -> None:
-    """The name is taken on that node."""
-    node_of(world, A).hold("a", "leader")
-    node_of(world, B).hold("b", "follower", group=GroupId(b"another group..."))
-    with pytest.raises(CreateError) as caught:
-        world.run(lambda client: client.set_new_conf(A, [A, B], [A]))
-    assert caught.value.errors == {B: "already_present"}
-    assert world.requests(ChangeMembership) == []
-
-
-def test_a_change_of_a_peer_that_is_not_there_is_refused(world: World) -> None:
-    """There is no group to change."""
-    with pytest.raises(PeerUnavailable, match="no peer a"):
-        world.run(lambda client: client.set_new_conf(A, [A, B], [A]))
-
-
 def test_leadership_is_handed_to_the_peer_named(world: World) -> None:
     """The answer comes when it leads."""
     assert world.run(lambda client: client.transfer_leadership(str(A), str(B))) == B
@@ -319,6 +310,37 @@ def test_blank_peers_are_removed(world: World) -> None:
     assert node_of(world, A).entries == {}
     with pytest.raises(PeerUnavailable, match="no peer a"):
         world.run(lambda client: client.remove([A]))
+
+
+def test_what_is_kept_of_removed_peers_is_deleted_by_the_name_that_they_had(world: World) -> None:
+    """All of them, unless a peer of that name runs: then that one is meant."""
+    node = node_of(world, A)
+    for incarnation in (5, 6):
+        node.hold(kept_name("a", incarnation), REMOVED, incarnation)
+    node.hold(kept_name("other", 7), REMOVED, 7)
+    node.hold("a", "blank", 8)
+    world.run(lambda client: client.remove([A]))
+    assert len(node.entries) == 3
+    world.run(lambda client: client.remove([A]))
+    assert list(node.entries) == [kept_name("other", 7)]
+    world.run(lambda client: client.remove([PeerId(kept_name("other", 7), A.node)]))
+    assert node.entries == {}
+
+
+def test_a_peer_that_stops_while_it_is_removed_is_removed(world: World) -> None:
+    """Between the look and the request it took another name."""
+    node = node_of(world, A)
+    node.hold("a", "follower", 5)
+
+    def left(request: Any) -> Any:
+        if isinstance(request, RemovePeer) and request.name == "a":
+            node.entries.clear()
+            node.hold(kept_name("a", 5), REMOVED, 5)
+        return node(request)
+
+    world.nodes[A.node] = left
+    world.run(lambda client: client.remove([A]))
+    assert node.entries == {}
 
 
 def test_a_peer_that_was_not_told_that_it_left_is_removed_with_proof(world: World) -> None:

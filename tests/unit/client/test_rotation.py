@@ -148,10 +148,10 @@ def test_the_text_of_a_timeout_says_who_is_missing_and_why() -> None:
     """Or that they are there, and none leads."""
     rotation = ring()
     rotation.not_leader(C, None, 0.0)
-    assert "3 of 3 peers answer, none of them leads" in str(timed_out(rotation, "5 s", 0.1))
+    assert "3 of 3 voters answer, none of them leads" in str(timed_out(rotation, "5 s", 0.1))
     rotation.failed(A, "nothing listens there", 0.0)
     error = timed_out(rotation, "5 s", 0.1)
-    assert str(error) == f"no leader: 2 of 3 peers answer, missing {A} (nothing listens there) (after 5 s)"
+    assert str(error) == f"no leader: 2 of 3 voters answer, missing {A} (nothing listens there) (after 5 s)"
     assert error.executed == "no"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zraft.client.routing import FIRST_PAUSE, HOPS, LONGEST_PAUSE, Move, Route
+from zraft.client.routing import FIRST_PAUSE, HOPS, LONGEST_PAUSE, Move, Route, undecided
 from zraft.errors import (
     NotLeader,
     NotStable,
@@ -178,3 +178,14 @@ def test_a_timeout_before_anything_was_sent_names_the_node() -> None:
     """It was not reached."""
     error = route().timed_out(2, is_sent=False)
     assert (str(error), error.executed) == (f"{A.node} was not reached within 2 s", "no")
+
+
+def test_a_timeout_says_who_is_missing_where_too_many_are() -> None:
+    """The peer that was asked lives and cannot decide alone; a minority that is missing explains nothing."""
+    alone = undecided([status(A)])
+    assert alone == f"1 of 3 voters answer, missing {B}, {C}"
+    assert undecided([status(A), status(B)]) == ""
+    assert undecided([]) == ""
+    error = Route(A, redirect=True, is_read=False).timed_out(1, is_sent=True, why=alone)
+    assert str(error) == f"{A} did not answer within 1 s: {alone}"
+    assert error.executed == "maybe"

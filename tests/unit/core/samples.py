@@ -28,6 +28,9 @@ EVENT_SAMPLES: Final[tuple[Event, ...]] = (
     e.Loaded(B, 1, tuple(BATCHES)),
     e.NodeLost("b:1"),
     e.NodeBack("b:1"),
+    e.NodeSilent("b:1", 0),
+    e.NodeRestarted("b:1"),
+    e.Rouse(),
     e.TimePassed(),
     e.SnapshotTaken(SnapshotMark(2, 2, 5, 1, Membership((A, B, C))), 3),
     e.SnapshotRestored(MARK),
@@ -48,4 +51,7 @@ MESSAGE_SAMPLES: Final[tuple[Message, ...]] = (
     m.TimeoutNow(B, A, 3),
     m.ReadIndexRequest(B, A, 3, 4),
     m.ReadIndexReply(B, A, 3, 4, 2),
+    m.NotMember(B, A, 3, 4, 2),
+    m.Quiesce(B, A, 3, 1, 2, 9),
+    m.QuiesceReply(B, A, 3, 1, True),
 )

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.machine.directory import KEYS, VALUES, MemoryDirectory
+from zraft.errors import UsageError
 from zraft.machine.backend import Applied, Context, Reject
 from zraft.machine.dict_backend import DictBackend
 from zraft.types import NOT_FOUND, PeerId
@@ -113,3 +114,18 @@ def test_a_snapshot_holds_everything(commands: list[tuple[Any, ...]]) -> None:
     for each in (backend, copy):
         each.apply(["more", 1], CTX)
     assert copy.digest() == backend.digest()
+
+
+def test_a_captured_state_is_written_once() -> None:
+    """What was written is freed as it goes; a second copy of it would be empty, and is refused."""
+    backend = DictBackend(PEER)
+    backend.apply(("a", 1), Context())
+    write = backend.snapshot()
+    directory = MemoryDirectory()
+    write(directory)
+    with pytest.raises(UsageError, match="written once"):
+        write(MemoryDirectory())
+    again = DictBackend(PEER)
+    again.install_snapshot(directory)
+    assert again.query("a").value == 1
+    assert backend.query("a").value == 1

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from zraft.core.messages import AppendEntries, Heartbeat
+from zraft.core.messages import AppendEntries, AppendReply, Heartbeat
 from zraft.core.output import RoleChange, RoleName
 from zraft.errors import TooLarge
 from zraft.node.neighbours import UNUSED_MS, Neighbours
@@ -18,6 +18,7 @@ from zraft.peer.duties import Duties, Note, PeerChange
 from zraft.transport.dialer import Dialer
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.failures import Failed, FailureCode
+from zraft.wire.peering import encode_message
 from zraft.wire.requests import Reply, Result
 
 GROUP = GroupId(b"g" * 16)
@@ -54,11 +55,16 @@ class Dialing:
     def __init__(self, node: str, *, error: Exception | None = None) -> None:
         self.node = node
         self.link: Connection | None = Connection(error=error)
+        self.waiting: list[tuple[bytes, bool, bool]] = []
         self.is_started = self.is_closed = False
         self.nudges = 0
 
     def start(self) -> None:
         self.is_started = True
+
+    def send(self, item: bytes, *, urgent: bool, may_wait: bool) -> bool:
+        self.waiting.append((item, urgent, may_wait))
+        return False
 
     def nudge(self) -> None:
         self.nudges += 1
@@ -117,6 +123,16 @@ def test_messages_without_a_connection_are_lost_and_that_is_all() -> None:
     scene.dialed["n2:1"].link = None
     assert not scene.carry_out(Duties(messages=[(GROUP, HEARTBEAT)]))
     assert scene.dialed["n2:1"].link is None
+
+
+def test_what_is_not_said_again_may_wait_for_the_connection() -> None:
+    """An answer to a node that is dialed for the first time costs it a timeout; a leader repeats itself."""
+    scene = Scene()
+    reply = AppendReply(ME, OTHER, 1, accepted=True, index=1)
+    scene.neighbours.dial("n2:1", 0)
+    scene.dialed["n2:1"].link = None
+    assert not scene.carry_out(Duties(messages=[(GROUP, APPEND), (GROUP, HEARTBEAT), (GROUP, reply)]))
+    assert scene.dialed["n2:1"].waiting == [(encode_message(GROUP, reply), False, True)]
 
 
 def test_answers_to_one_client_leave_together() -> None:

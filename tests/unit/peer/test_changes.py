@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -18,13 +20,16 @@ from tests.unit.peer.world import ALONE, World, peer_id
 from zraft.errors import (
     ChangeInProgress,
     MembershipError,
+    NewerExists,
     NotLeader,
     NotStable,
     PeersChanged,
     RequestTimeout,
 )
-from zraft.types import Member
+from zraft.types import Member, PeerId
 from zraft.wire.requests import (
+    ChangeMembership,
+    Conf,
     GetConf,
     Write,
 )
@@ -48,10 +53,11 @@ def test_a_group_grows_and_shrinks_by_request() -> None:
     world.until(lambda: shrunk in world.asker.replies)
     world.asker.result(shrunk)
     world.until(lambda: world.leader() not in (None, "n1:1"))
+    assert world["n1:1"].it.peers == {}
     gone = remove(world)
     world.settle()
     world.asker.result(gone)
-    assert world["n1:1"].it.peers == {}
+    assert world["n1:1"].it.aside == {}
 
 
 def test_a_change_must_know_what_it_changes() -> None:
@@ -63,7 +69,9 @@ def test_a_change_must_know_what_it_changes() -> None:
     twice = change(world, leader, [members[0], members[0]], ["n1:1", "n2:1", "n3:1"])
     elsewhere = change(world, world.followers()[0], members[:2], ["n1:1", "n2:1", "n3:1"])
     world.settle()
-    assert isinstance(world.asker.error(wrong), PeersChanged)
+    changed = world.asker.error(wrong)
+    assert isinstance(changed, PeersChanged)
+    assert changed.peers == tuple(map(peer_id, ("n1:1", "n2:1", "n3:1")))
     assert isinstance(world.asker.error(twice), MembershipError)
     assert isinstance(world.asker.error(elsewhere), NotLeader)
     assert members_of(world, leader) == members
@@ -86,6 +94,54 @@ def test_one_change_at_a_time_and_the_same_one_may_be_joined() -> None:
     world.until(lambda: {first, joined} <= set(world.asker.replies))
     world.asker.result(first)
     world.asker.result(joined)
+
+
+def test_a_change_that_was_made_for_an_older_configuration_is_refused() -> None:
+    """The peers are the same again, the members are not: whoever asks has to look first."""
+    world = World()
+    leader = world.found()
+    members = members_of(world, leader)
+    every = ["n1:1", "n2:1", "n3:1"]
+    index = world[leader].peer().raft.memberships.current_index
+    newcomer = world.start_peer(world.followers()[0], "q")
+    old = [peer_id(one) for one in every]
+    grown = world.ask(leader, partial(ask_change, target=[*members, newcomer], old=old, conf_index=index))
+    world.until(lambda: grown in world.asker.replies)
+    world.asker.result(grown)
+    late = world.ask(leader, partial(ask_change, target=members, old=[*old, newcomer.peer], conf_index=index))
+    world.settle()
+    assert isinstance(world.asker.error(late), NewerExists)
+    assert world.asker.executed(late) == "no"
+
+
+def test_a_change_under_way_is_seen_at_the_leader() -> None:
+    """Who learns, how far it is, and what the peers shall be; the configuration in force names the members."""
+    world = World()
+    leader = world.found()
+    members = members_of(world, leader)
+    newcomer = world.start_peer(world.followers()[0], "q")
+    world.drops = lambda source, message: message.to.peer.name == "q"
+    change(world, leader, [*members, newcomer], ["n1:1", "n2:1", "n3:1"])
+    seen = world.ask(leader, lambda number: GetConf(number, "p", in_force=True))
+    world.settle()
+    conf = world.asker.reply(seen)
+    assert isinstance(conf, Conf)
+    assert (conf.members, conf.learners, conf.target) == (tuple(members), (newcomer,), (*members, newcomer))
+    assert (conf.is_changing, conf.outgoing) == (True, ())
+    status = world[leader].it.status("p")
+    follower = world[world.followers()[0]].it.status("p")
+    assert status is not None
+    assert follower is not None
+    assert status.joining == ((newcomer.peer, 0),)
+    assert follower.joining == ()
+    assert status.target == follower.target == (*(member.peer for member in members), newcomer.peer)
+    world.heal()
+    world.until(lambda: not world[leader].peer().status().target)
+    assert world[leader].peer().status().joining == ()
+
+
+def ask_change(number: int, *, target: list[Member], old: list[PeerId], conf_index: int) -> ChangeMembership:
+    return ChangeMembership(number, "p", target, old, conf_index)
 
 
 def test_a_leader_that_has_committed_nothing_changes_nothing() -> None:

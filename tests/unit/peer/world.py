@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tests.unit.peer.vaults import FakeVault
 from tests.unit.storage.fake_disk import FakeDisk
 from zraft.core.messages import Message
 from zraft.core.recovered import RaftSettings
@@ -20,13 +21,14 @@ from zraft.errors import CreateError, RequestError
 from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
 from zraft.peer.duties import Duties, Note
+from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import Peer
 from zraft.storage.store import StoreSettings
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.failures import Failed, failed_to_error
 from zraft.wire.frames import array_of
-from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import Bootstrap, Query, Reply, Request, Result, Started, StartPeer, Write
 from zraft.wire.values import decode_value, encode_value
 
@@ -43,9 +45,18 @@ def raft_settings(**changes: Any) -> RaftSettings:
 
 def host_settings(**changes: Any) -> HostSettings:
     """Settings of a host; arguments of the protocol's go there."""
-    own = {name: changes.pop(name) for name in ("max_command_bytes", "max_result_bytes") if name in changes}
+    names = ("max_command_bytes", "max_result_bytes", "snapshots")
+    own = {name: changes.pop(name) for name in names if name in changes}
     store = StoreSettings(segment_bytes=changes.pop("segment_bytes", 1 << 16))
     return HostSettings(raft=raft_settings(**changes), store=store, **own)
+
+
+def snapshots_every(count: int, *, trailing: int = 0, **changes: Any) -> HostSettings:
+    """Settings of a host whose replicas take a snapshot every `count` entries."""
+    names = SnapshotSettings.__struct_fields__
+    own = {name: changes.pop(name) for name in names if name in changes}
+    settings = SnapshotSettings(max_log_count=count, trailing_log_count=trailing, **own)
+    return host_settings(snapshots=settings, **changes)
 
 
 class Asker:
@@ -95,9 +106,12 @@ class Node:
     def __init__(self, name: str, world: World) -> None:
         self.name, self.world = name, world
         self.disk = FakeDisk()
+        self.vault = FakeVault(name, world.vaults)
         self.host: Host | None = None
         self.is_stalled = False
         """Disk jobs are not performed."""
+        self.is_vault_stalled = False
+        """Nor are jobs of the vault."""
         self.lives = 0
         self.notes: list[Note] = []
         self.duties = Duties()
@@ -109,6 +123,10 @@ class Node:
         assert self.host is not None, f"{self.name} is down"
         return self.host
 
+    @property
+    def has_jobs(self) -> bool:
+        return bool((self.disk.jobs and not self.is_stalled) or (self.vault.jobs and not self.is_vault_stalled))
+
     def peer(self, name: str = "p") -> Peer:
         return self.it.peers[name]
 
@@ -117,19 +135,30 @@ class Node:
         self.lives += 1
         world = self.world
         seed = 1000 * self.lives + sum(self.name.encode())
-        self.host = Host(self.name, self.disk, world.backends, world.settings, seed=seed, now=world.now)
+        self.host = Host(
+            self.name, self.disk, world.backends, world.settings, seed=seed, now=world.now, vault=self.vault
+        )
 
     def crash(self, mode: str = "lose") -> None:
         """The process and what was not synced are gone ("lose"), or only the process ("killed")."""
         self.disk = self.disk.after_crash(mode)
+        self.vault = self.vault.after_crash()
         self.host = None
-        self.is_stalled = False
+        self.is_stalled = self.is_vault_stalled = False
 
     def sync(self, jobs: int = 1 << 30) -> int:
         """Performs so many disk jobs; how many there were."""
         done = 0
         while self.host is not None and self.disk.jobs and done < jobs:
             self.host.completed(self.world.now, self.disk.run())
+            done += 1
+        return done
+
+    def sync_vault(self, jobs: int = 1 << 30) -> int:
+        """Performs so many jobs of the vault; how many there were."""
+        done = 0
+        while self.host is not None and self.vault.jobs and done < jobs:
+            self.host.vault_done(self.world.now, self.vault.run())
             done += 1
         return done
 
@@ -140,6 +169,9 @@ class Node:
         for group, message in duties.messages:
             world.wire.append((self.name, group, message))
             world.sent.append(message)
+        for beat in duties.node_beats:
+            world.wire.append((self.name, NO_GROUP, beat))
+            world.beats.append(beat)
         for client, reply in duties.replies:
             client.take(reply)
         self.notes += duties.notes
@@ -161,12 +193,18 @@ class World:
         """What wall clocks show besides."""
         self.settings = settings or host_settings()
         self.backends = Backends(backends)
-        self.wire: deque[tuple[str, GroupId, Message]] = deque()
+        self.wire: deque[tuple[str, GroupId, Item]] = deque()
         self.drops: Callable[[str, Message], bool] = lambda source, message: False
         """What the network loses."""
         self.sent: list[Message] = []
+        self.beats: list[NodeBeat] = []
         self.lost: list[Message] = []
+        self.apart: tuple[str, ...] = ()
+        """Nodes that no beat reaches or leaves."""
+        self.cut_beats: set[tuple[str, str]] = set()
+        """Sender and receiver of beats that get lost."""
         self.asker = Asker()
+        self.vaults: dict[str, FakeVault] = {}
         self.nodes = {name: Node(name, self) for name in names}
         for node in self.nodes.values():
             node.start()
@@ -181,9 +219,14 @@ class World:
         carried = len(self.wire)
         for _ in range(carried):
             source, group, message = self.wire.popleft()
-            node = self.nodes.get(message.to.peer.node)
-            if self.drops(source, message) or node is None or node.host is None:
+            node = self.nodes.get(destination(message))
+            if isinstance(message, NodeBeat):
+                if source in self.apart or message.to in self.apart or (source, message.to) in self.cut_beats:
+                    continue
+            elif self.drops(source, message) or node is None or node.host is None:
                 self.lost.append(message)
+                continue
+            if node is None or node.host is None:
                 continue
             payload = array_of([encode_message(group, message)])
             for found, decoded in decode_messages(payload, sender_node=source, own_node=node.name):
@@ -199,8 +242,10 @@ class World:
                     continue
                 if not node.is_stalled:
                     busy += node.sync()
+                if not node.is_vault_stalled:
+                    busy += node.sync_vault()
                 busy += node.turn().has_more
-            if not busy and not self.wire and not any(n.disk.jobs and not n.is_stalled for n in self.up()):
+            if not busy and not self.wire and not any(node.has_jobs for node in self.up()):
                 return
         raise AssertionError("busy for ever")
 
@@ -227,10 +272,13 @@ class World:
     def cut(self, *names: str) -> None:
         """Nothing gets to these nodes or from them."""
         self.drops = lambda source, message: source in names or message.to.peer.node in names
+        self.apart = names
 
     def heal(self) -> None:
         """The network carries everything again."""
         self.drops = lambda source, message: False
+        self.apart = ()
+        self.cut_beats.clear()
 
     # -- requests
 
@@ -287,6 +335,11 @@ class World:
 
     def followers(self, name: str = "p") -> list[str]:
         return [node for node in self.nodes if node != self.lead(name)]
+
+
+def destination(item: Item) -> str:
+    """The node that it goes to."""
+    return item.to if isinstance(item, NodeBeat) else item.to.peer.node
 
 
 def peer_id(node: str, name: str = "p") -> PeerId:

@@ -10,8 +10,10 @@ from zraft.core.progress import Progress
 from zraft.core.recovered import RaftSettings, Recovered
 from zraft.core.replica import Replica
 from zraft.core.roles import Follower, Leader
+from zraft.session.items import encode_items
 from zraft.sim.checks.ghost import START, GhostNode, GhostSave, Ledger, Mark, Step, mark_after
 from zraft.types import Index, Member, PeerId, Term
+from zraft.wire.values import encode_value
 
 A, B, C, D = (Member(PeerId("p", f"{name}:1"), number) for number, name in enumerate("abcd", 1))
 ABC = Membership((A, B, C))
@@ -23,6 +25,11 @@ def batch(first: Index, term: Term, payload: bytes = b"x", kind: int = Kind.COMM
 
 def configuration(first: Index, term: Term, membership: Membership) -> Batch:
     return batch(first, term, encode_membership(membership), Kind.CONFIGURATION)
+
+
+def command(term: Term) -> bytes:
+    """The payload of a batch that puts `term` under "k"."""
+    return encode_items([encode_value(("k", term))])
 
 
 class Scene:
@@ -41,7 +48,7 @@ class Scene:
     def give(self, member: Member, *terms: Term, durable: bool = True, membership: Membership = ABC) -> list[Mark]:
         """The member's log becomes the configuration in term 1 and a command of each of `terms`."""
         batches = [configuration(1, 1, membership)]
-        batches += [batch(place, term, b"%d" % term) for place, term in enumerate(terms, 2)]
+        batches += [batch(place, term, command(term)) for place, term in enumerate(terms, 2)]
         node, marks = self.node(member), list[Mark]()
         node.log.truncate_from(1)
         node.disk.truncate_from(1)

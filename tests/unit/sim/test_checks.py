@@ -20,6 +20,9 @@ from zraft.core.messages import (
     SnapshotReply,
 )
 from zraft.core.output import Output, ReadReady
+from zraft.core.roles import NEVER
+from zraft.machine.backend import Context
+from zraft.machine.dict_backend import DictBackend
 from zraft.sim.checks import (
     commit_validity,
     durability,
@@ -30,6 +33,7 @@ from zraft.sim.checks import (
     membership,
     monotonic,
     progress,
+    quiet,
     state_machine_safety,
     votes,
     wire_messages,
@@ -183,12 +187,15 @@ def test_no_two_replicas_commit_different_entries() -> None:
 
 
 def test_machine_states_are_equal_at_equal_indexes() -> None:
-    """I5, by digest."""
+    """I5, by digest: what a replica holds is what the committed log gives, however it came there."""
     scene, states = Scene(), States()
     scene.commit(scene.give(A, 1), 1)
-    states.check(scene.ledger, A, 2, 77)
-    states.check(scene.ledger, B, 2, 77)
-    expect_violation(lambda: states.check(scene.ledger, C, 2, 78), "had 77")
+    machine = DictBackend(A.peer)
+    states.check(scene.ledger, C, 0, machine.digest())
+    machine.apply(["k", 1], Context())
+    states.check(scene.ledger, A, 2, machine.digest())
+    states.check(scene.ledger, B, 2, machine.digest())
+    expect_violation(lambda: states.check(scene.ledger, C, 2, 78), "has 78, the log gives")
     expect_violation(lambda: states.check(scene.ledger, C, 3, 1), "nobody has committed")
 
 
@@ -436,6 +443,28 @@ def test_learners_and_strangers_do_not_lead() -> None:
     expect_violation(lambda: membership.check_new_leader(scene.step(D)), "membership M5")
     scene.node(D).leading = 2
     membership.check_new_leader(scene.step(D))
+
+
+# -- quiet
+
+
+def test_a_leader_is_quiet_only_when_everybody_has_everything() -> None:
+    """On disk, committed, and of its own term."""
+    scene = Scene()
+    for member in (A, B, C):
+        scene.give(member, 2)
+    role = scene.lead(A, 2, B, C)
+    quiet.check(scene.step(B))
+    scene.node(C).disk.truncate_from(2)
+    quiet.check(scene.step(A))  # awake: its followers may lack something
+    role.heartbeat_due_ms = NEVER
+    expect_violation(lambda: quiet.check(scene.step(A)), "committed is 0")
+    scene.replicas[A].commit_index = 2
+    expect_violation(lambda: quiet.check(scene.step(A)), "holds .1, term 1")
+    scene.give(C, 2)
+    quiet.check(scene.step(A))
+    scene.replicas[A].current_term = 3
+    expect_violation(lambda: quiet.check(scene.step(A)), "is quiet with")
 
 
 # -- durability

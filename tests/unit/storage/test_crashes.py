@@ -15,6 +15,8 @@ from tests.unit.storage.scenarios import SCENARIOS
 from zraft.storage.disk import DeleteFile, Operation, SyncFile, WriteAt
 from zraft.storage.store import StoreSettings
 
+pytestmark = pytest.mark.timeout(300)  # some seconds each, and far more on a busy machine that counts lines
+
 MODES = (("killed", 0), ("lose", 0), ("keep", 0), ("torn", 1), ("torn", 2), ("torn", 3))
 
 

@@ -373,6 +373,10 @@ def test_store_refuses_what_is_no_replica() -> None:
     with pytest.raises(UsageError):
         host.store.create_replica(meta("c", 1 << 64), 1)
     with pytest.raises(UsageError):
+        host.store.rename_replica("nobody", "b")
+    with pytest.raises(UsageError):
+        host.store.rename_replica("a", "a")
+    with pytest.raises(UsageError):
         StoreSettings(segment_bytes=1000)
 
 

@@ -18,8 +18,11 @@ from zraft.core.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Message,
+    NotMember,
     PreVote,
     PreVoteReply,
+    Quiesce,
+    QuiesceReply,
     ReadIndexReply,
     ReadIndexRequest,
     RequestVote,
@@ -28,10 +31,18 @@ from zraft.core.messages import (
     TimeoutNow,
 )
 from zraft.errors import ProtocolError
-from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP
+from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP, QUIET_CLAIMS
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.frames import array_of
-from zraft.wire.peering import check_membership, check_message, decode_messages, encode_message
+from zraft.wire.peering import (
+    NO_GROUP,
+    Item,
+    NodeBeat,
+    check_membership,
+    check_message,
+    decode_messages,
+    encode_message,
+)
 
 FUZZ = settings(derandomize=True, max_examples=100, deadline=None, database=None)
 GROUP = GroupId(bytes(range(16)))
@@ -69,6 +80,9 @@ GOOD: list[Message] = [
     TimeoutNow(OTHER, ME, MAX_TERM),
     ReadIndexRequest(OTHER, ME, 3, 5),
     ReadIndexReply(OTHER, ME, 3, 5, 0),
+    NotMember(OTHER, ME, 3, 9, 2),
+    Quiesce(OTHER, ME, 3, 7, 9, 300),
+    QuiesceReply(OTHER, ME, 3, 7, True),
 ]
 
 BAD: list[Message] = [
@@ -126,10 +140,16 @@ BAD: list[Message] = [
     ReadIndexRequest(OTHER, ME, 3, -1),
     ReadIndexReply(OTHER, ME, 3, -1, 0),
     ReadIndexReply(OTHER, ME, 3, 1, MAX_TERM + 1),
+    NotMember(OTHER, ME, 3, 0, 0),
+    NotMember(OTHER, ME, 3, 5, 4),
+    Quiesce(OTHER, ME, 3, -1, 9, 1),
+    Quiesce(OTHER, ME, 3, 1, MAX_TERM + 1, 1),
+    Quiesce(OTHER, ME, 3, 1, 9, -1),
+    QuiesceReply(OTHER, ME, 3, -1, True),
 ]
 
 
-def through_the_wire(*messages: Message, sender: str = THERE, own: str = HERE) -> list[tuple[GroupId, Message]]:
+def through_the_wire(*messages: Message, sender: str = THERE, own: str = HERE) -> list[tuple[GroupId, Item]]:
     payload = array_of([encode_message(GROUP, message) for message in messages])
     return decode_messages(payload, sender_node=sender, own_node=own)
 
@@ -137,6 +157,40 @@ def through_the_wire(*messages: Message, sender: str = THERE, own: str = HERE) -
 def test_every_message_comes_back_as_it_went() -> None:
     """All kinds of messages, in one frame, in their order."""
     assert through_the_wire(*GOOD) == [(GROUP, message) for message in GOOD]
+
+
+@pytest.mark.parametrize(
+    "beat",
+    [
+        NodeBeat(THERE, HERE, 7, 0),
+        NodeBeat(THERE, HERE, 2**63 - 1, 2**63 - 1, [], True, [1]),
+        NodeBeat(THERE, HERE, 7, 9, [1, 2, 2**63 - 1], False),
+    ],
+)
+def test_a_node_beat_comes_back_as_it_went(beat: NodeBeat) -> None:
+    """Without claims, with none, and with some of them."""
+    payload = array_of([encode_message(NO_GROUP, beat), encode_message(GROUP, GOOD[0])])
+    assert decode_messages(payload, sender_node=THERE, own_node=HERE) == [(NO_GROUP, beat), (GROUP, GOOD[0])]
+
+
+@pytest.mark.parametrize(
+    ("group", "beat"),
+    [
+        (GROUP, NodeBeat(THERE, HERE, 7, 0)),
+        (NO_GROUP, NodeBeat(HERE, HERE, 7, 0)),
+        (NO_GROUP, NodeBeat(THERE, THERE, 7, 0)),
+        (NO_GROUP, NodeBeat(THERE, HERE, 2**63, 0)),
+        (NO_GROUP, NodeBeat(THERE, HERE, 7, -1)),
+        (NO_GROUP, NodeBeat(THERE, HERE, 7, 0, [2**63])),
+        (NO_GROUP, NodeBeat(THERE, HERE, 7, 0, None, True, [-1])),
+        (NO_GROUP, NodeBeat(THERE, HERE, 7, 0, [1] * (QUIET_CLAIMS + 1))),
+    ],
+)
+def test_a_node_beat_that_no_honest_node_sends_is_refused(group: GroupId, beat: NodeBeat) -> None:
+    """For another node, in the name of another node or of a group, numbers that are none, too many of them."""
+    payload = array_of([encode_message(group, beat)])
+    with pytest.raises(ProtocolError):
+        decode_messages(payload, sender_node=THERE, own_node=HERE)
 
 
 def test_the_bytes_of_messages_do_not_change() -> None:
@@ -147,6 +201,10 @@ def test_the_bytes_of_messages_do_not_change() -> None:
     assert encode_message(GROUP, Heartbeat(OTHER, ME, 3, 7, 9, 300)).hex() == f"92{group}9707{member}{to}030709cd012c"
     assert encode_message(GROUP, append(batch(5, 2, term=3))).hex() == (
         f"92{group}9905{member}{to}030401046391970502030acf0000018bcfe5680001c4027070"
+    )
+    assert encode_message(GROUP, Quiesce(OTHER, ME, 3, 7, 9, 300)).hex() == f"92{group}970f{member}{to}030709cd012c"
+    assert encode_message(NO_GROUP, NodeBeat("b:1", "a:1", 5, 6, [7], True, [8])).hex() == (
+        "92c410000000000000000000000000000000009840a3623a31a3613a3105069107c39108"
     )
 
 

@@ -26,7 +26,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def found_by(replica: Replica) -> Found:
-    """What a replica that has taken no step was given."""
+    """What a replica goes on from that has heard of nothing yet."""
     lasts, terms, _ = replica.log.parts()
     mark = SnapshotMark(replica.log.base_index, replica.log.base_term)
     return Found(HardState(replica.current_term, replica.voted_for), mark, list(lasts), list(terms))

@@ -2,7 +2,8 @@
 
 Formulas: M1 two adjacent configurations share a voter set that both must win (so their quorums meet), or differ by
 one voter; M2 a leader appends a configuration only when the one before is committed; M3 and only when an entry of its
-own term is; M4 configuration in force = last one in (snapshot ++ log), at every step; M5 who leads is a voter of it.
+own term is; M4 configuration in force = last one in (snapshot ++ log), at every step; M5 who leads is a voter of it;
+M6 who leaves its group is no voter of the last committed one.
 Source: §4.1, §4.3, the correction of 2015; BM-031 to BM-035.
 """
 
@@ -38,6 +39,14 @@ def check_new_leader(step: Step) -> None:
     before = configurations[-2].membership if len(configurations) > 1 else None
     if not any(known is not None and known.is_voter(replica.me) for known in (membership, before)):
         raise Violation("membership M5", f"{replica.me} leads and is no voter of {membership}")
+
+
+def check_left(step: Step) -> None:
+    """M6, when a replica says that it is needed no longer."""
+    configurations = step.ledger.committed.configurations
+    last = configurations[-1].membership if configurations else None
+    if step.out.left and (last is None or last.is_voter(step.node.me)):
+        raise Violation("membership M6", f"{step.node.me} leaves as of {step.out.left} and is a voter of {last}")
 
 
 def _check_appended(step: Step, mark: Mark) -> None:

@@ -1,14 +1,16 @@
 """State machine safety: no two replicas take different entries for committed at one index.
 
-Formula: committed[i] is single-valued; also the digest of the machine's state after applying up to i, where it is
-reported. Source: §3.6.3, Figure 3.2; I5. The first replica to commit an index writes it into the ledger; every other
-must agree.
+Formula: committed[i] is single-valued; also the digest of the machine's state after applying up to i, at every turn,
+whether it applied the log or was restored from a snapshot. Source: §3.6.3, Figure 3.2; I5. The first replica to commit
+an index writes it into the ledger; every other must agree.
 """
 
 from __future__ import annotations
 
+from zraft.machine.registry import Backends
+from zraft.session.machine import ReplicatedMachine
 from zraft.sim.checks.ghost import Ledger, Step, Violation
-from zraft.types import Index, Member
+from zraft.types import Index, Member, PeerId
 
 
 def check(step: Step) -> None:
@@ -32,15 +34,25 @@ def check(step: Step) -> None:
 
 
 class States:
-    """Digests of machine states, by the index that they are after."""
+    """Digests of machine states, by the index that they are after: those of a machine that applies what is committed.
 
-    def __init__(self) -> None:
-        self._digests: dict[Index, tuple[object, Member]] = {}
+    It is the simulator's own, sees every committed batch once, and no snapshot: what a replica holds that came by one
+    must be the same (BM-051, BM-078).
+    """
+
+    def __init__(self, backend: str = "dict") -> None:
+        self._model = ReplicatedMachine(Backends().make(backend, PeerId("model", "nowhere:0")))
+        self._digests: dict[Index, object] = {0: self._model.backend.digest()}
 
     def check(self, ledger: Ledger, member: Member, applied: Index, digest: object) -> None:
         """`member` has applied up to `applied`, and its state has this digest."""
-        if applied > ledger.committed.end.last:
+        model, committed = self._model, ledger.committed
+        if applied > committed.end.last:
             raise Violation("state machine safety", f"{member} applied {applied}, which nobody has committed")
-        other, first = self._digests.setdefault(applied, (digest, member))
-        if other != digest:
-            raise Violation("state machine safety", f"after {applied} {member} has {digest}, {first} had {other}")
+        for mark in committed.between(model.last_applied, committed.end.last):
+            if mark.batch is not None:
+                model.apply_batch(mark.batch, replies=False)
+                self._digests[mark.last] = model.backend.digest()
+        expected = self._digests.get(applied)
+        if expected != digest:
+            raise Violation("state machine safety", f"after {applied} {member} has {digest}, the log gives {expected}")

@@ -16,6 +16,7 @@ from zraft.sim.checks import (
     membership,
     monotonic,
     progress,
+    quiet,
     state_machine_safety,
     votes,
     wire_messages,
@@ -31,20 +32,21 @@ from zraft.types import Index, Member
 class Checks:
     """Told of every start, step, sent message and end of a life. Raises `Violation`."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "dict") -> None:
         self.ledger = Ledger()
         self._votes = Votes()
         self._reads = ReadIndexes()
-        self._states = States()
+        self._states = States(backend)
         self._orders: dict[Member, EffectsOrder] = {}
         self.steps = 0
 
     def started(self, replica: Replica) -> None:
-        """A life begins with what recovery found, and has taken no step yet."""
+        """A life begins with what recovery found, and has taken no step yet but to follow a newer snapshot."""
         node = self.ledger.node(replica.me)
         found = durability.found_by(replica)
         trail = durability.check_recovered(self.ledger, node, found)
         node.start_life()
+        node.issued = replica.saves.issued
         node.log = trail
         node.disk.become(trail, trail.end.last)
         node.disk_state = found.hard_state
@@ -83,8 +85,11 @@ class Checks:
         if replica.commit_index > node.commit_index:
             commit_validity.check(step)
             state_machine_safety.check(step)
+        if out.left:
+            membership.check_left(step)
         if node.is_leader or out.role_change is not None:
             progress.check(step)
+            quiet.check(step)
         if out.reads_ready:
             self._reads.check_ready(step)
         if out.send_now or out.send_after_save:
