@@ -96,35 +96,29 @@ class Admin:
         """True where the write waits for the end of the turn now; otherwise it was answered."""
         if not peer.is_leader:
             self._fail(client, request.id, self._not_leader(peer))
-        elif self._is_welcome(now, client, peer, request):
+        elif self._is_sound(now, client, peer, request):
             peer.desk.writes.append(((client, request.id), request.command))
             return True
         return False
 
-    def _is_welcome(self, now: Millis, client: Client, peer: Peer, request: Write | SessionWrite) -> bool:
-        """The command can be taken, and there is space for it; otherwise that was answered."""
-        refusal = self._host.space.refusal(now, peer)
-        if refusal is not None:
-            self._fail(client, request.id, refusal)
-            return False
-        return self._is_sound(client, request)
-
-    def _is_sound(self, client: Client, request: Write | SessionWrite) -> bool:
-        """The command is one complete value, and not too large; otherwise that was answered."""
+    def _is_sound(self, now: Millis, client: Client, peer: Peer, request: Write | SessionWrite) -> bool:
+        """The command is one complete value, not too large, and there is room for it; otherwise that was answered."""
         size = memoryview(request.command).nbytes
         if size > self._host.settings.max_command_bytes:
             text = f"a command of {size} bytes; max_command_size is {self._host.settings.max_command_bytes}"
             self._fail(client, request.id, TooLarge(text))
-            return False
-        try:
-            check_command(request.command)
-        except RequestError as error:
-            self._fail(client, request.id, error)
-        except (ProtocolError, UsageError) as error:
-            # Its own caller is told: others share the connection, which is none the worse.
-            self._fail(client, request.id, RequestError(str(error)))
+        elif (refusal := self._host.space.refusal(now, peer)) is not None:
+            self._fail(client, request.id, refusal)
         else:
-            return True
+            try:
+                check_command(request.command)
+            except RequestError as error:
+                self._fail(client, request.id, error)
+            except (ProtocolError, UsageError) as error:
+                # Its own caller is told: others share the connection, which is none the worse.
+                self._fail(client, request.id, RequestError(str(error)))
+            else:
+                return True
         return False
 
     def handle(self, now: Millis, client: Client, request: Request) -> None:
@@ -165,7 +159,7 @@ class Admin:
             self._host.no_such_peer(client, request.id, request.peer)
         elif not peer.is_leader:
             self._fail(client, request.id, self._not_leader(peer))
-        elif not isinstance(request, SessionWrite) or self._is_welcome(now, client, peer, request):
+        elif not isinstance(request, SessionWrite) or self._is_sound(now, client, peer, request):
             self._host.touch(peer)
             self._host.has_local(peer)
             peer.keeper.request(now, (client, request.id), request)

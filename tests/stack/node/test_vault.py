@@ -62,7 +62,7 @@ def test_what_was_written_is_found_and_loaded_after_a_restart(kept: Vaulted) -> 
     assert (replica.last_applied, value(replica, 5)) == (5, 5)
     folder = again.snapshot(5)
     manifest = decode_manifest((folder / "MANIFEST").read_bytes(), "")
-    assert [file.name for file in manifest.files] == ["dict", "zraft-machine"]
+    assert [file.name for file in manifest.files] == ["dict", "zraft-machine", "zraft-sessions"]
     assert sum((folder / file.name).stat().st_size for file in manifest.files) == done.size
     again.vault.close()
 
@@ -383,7 +383,7 @@ def test_archives_survive_drop_forget_and_restarts(kept: Vaulted) -> None:
     assert not (again.folder / "snapshots" / "a-0000000000000007").exists()
     for index in (3, 5):
         names = sorted(path.name for path in again.snapshot(index, archived=True).iterdir())
-        assert names == ["MANIFEST", "dict", "zraft-machine"]
+        assert names == ["MANIFEST", "dict", "zraft-machine", "zraft-sessions"]
     again.vault.close()
 
 
