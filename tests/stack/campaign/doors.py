@@ -11,7 +11,7 @@ again what was kept arrives, late, or its connections are broken off. Clients al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -177,7 +177,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, size: int) -> AsyncIterator[House]:
+async def house(folder: Path, size: int, *, settings: Mapping[str, str] = UNCOMPACTED) -> AsyncIterator[House]:
     """So many nodes that serve. All of them are gone at the end of the block."""
     weather = Weather()
     async with AsyncExitStack() as stack:
@@ -188,7 +188,7 @@ async def house(folder: Path, size: int) -> AsyncIterator[House]:
             stack.callback(inner.release)
             stack.callback(outer.release)
             options = ["--advertise", outer.address]
-            environment = {**ELECTION, **UNCOMPACTED}
+            environment = {**ELECTION, **settings}
             server = ServerProcess(folder / f"n{number}", inner.address, options=options, environment=environment)
             stack.callback(server.kill)
             server.spawn()
