@@ -36,6 +36,7 @@ class Keeper:
             speak,
             self._path_of,
             failed,
+            rate=config.snapshot_transfer_rate,
         )
         try:
             self.vault = RealVault(

@@ -99,9 +99,13 @@ class NodeTransfers:
         speak: Callable[[str, bytes], None],
         path_of: Callable[[Manifest], Path],
         failed: Callable[[Exception], None],
+        *,
+        rate: int | None = None,
     ) -> None:
+        """`rate`: bytes a second, at most, to each of those that are sent to; at least `limits.BULK_RATE_MIN`."""
         self._receiver, self._loop = receiver, loop
         self._speak, self._path_of, self._failed = speak, path_of, failed
+        self._rate = rate
         self._offers: dict[bytes, _Offer] = {}
         self._sending: dict[_Sending, None] = {}
         self._fetching: dict[int, _Fetching] = {}
@@ -244,6 +248,7 @@ class NodeTransfers:
                 self._path_of(manifest),
                 files,
                 want.positions,
+                rate=self._rate,
                 is_cancelled=lambda: sending.is_cancelled,
             )
         except ZraftError as failure:

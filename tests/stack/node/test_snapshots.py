@@ -128,7 +128,7 @@ def test_a_follower_whose_leader_goes_meanwhile_gets_a_snapshot_from_the_next(
     slow = threading.Event()
 
     def limited(*arguments: Any, **named: Any) -> int:
-        return send_files(*arguments, **named, rate=1 << 17 if slow.is_set() else None)
+        return send_files(*arguments, **{**named, "rate": 1 << 17 if slow.is_set() else None})
 
     monkeypatch.setattr(transfers, "send_files", limited)
 
