@@ -27,7 +27,7 @@ from zraft.client.functions import (
     write,
 )
 from zraft.client.light_session import LightSession, Written
-from zraft.client.views import Answered, Configuration, PeerStatus
+from zraft.client.views import Answered, Configuration, PeerStatus, SnapshotProgress
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
 from zraft.errors import (
     AddressInUse,
@@ -118,6 +118,7 @@ __all__ = [
     "Written",
     "Configuration",
     "PeerStatus",
+    "SnapshotProgress",
     "NOT_FOUND",
     "PeerId",
     "Answer",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from zraft import limits
+from zraft.core.entries import SnapshotMark
 from zraft.errors import CorruptData, Overloaded, StorageError, TransferError, ZraftError
 from zraft.node.timekeeper import now_ms
 from zraft.peer.vault import Fetch
@@ -159,6 +160,13 @@ class NodeTransfers:
     def cancel(self, number: int) -> None:
         """The fetch of this number is not wanted any more: `done` soon."""
         self._in_loop(self._cancel, number)
+
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        """How many bytes of how many have arrived; None where this is not being fetched."""
+        for fetching in list(self._fetching.values()):
+            if (fetching.job.meta.incarnation, fetching.job.mark) == (meta.incarnation, mark):
+                return fetching.arrived, fetching.manifest.size
+        return None
 
     def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
         """The snapshot at `index` is on its way to somebody."""
