@@ -47,7 +47,7 @@ def status(peers: list[PeerId], timeout: float, cluster: str | None, as_json: bo
         for text in (waits_for(what) for what in found.values() if isinstance(what, PeerStatus)):
             if text:
                 print(f"the peers are changing: {text}")
-        for line in _transfers(found):
+        for line in transfers_of(found):
             print(line)
     for peer, why in silent.items():
         print(f"zraft: {peer} does not answer: {why}", file=sys.stderr)
@@ -78,7 +78,7 @@ def _status_table(found: dict[PeerId, PeerStatus | RequestError]) -> str:
     return table(head, rows)
 
 
-def _transfers(found: dict[PeerId, PeerStatus | RequestError]) -> list[str]:
+def transfers_of(found: dict[PeerId, PeerStatus | RequestError]) -> list[str]:
     """Snapshots on their way: as who gets one says, else as who sends it."""
     statuses = [what for what in found.values() if isinstance(what, PeerStatus)]
     lines = {
