@@ -4,6 +4,7 @@ Node, Config          one process that holds peers of groups; PeerEvent: what be
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
 table                 commands and queries of the backend "table"
+recipes               a lock, an election, a counter, made of sessions
 ZraftError            the root of every error, see `zraft.errors`
 """
 
@@ -22,11 +23,14 @@ from zraft.client.functions import (
     query_local,
     remove,
     set_new_conf,
+    start_session,
     stat,
     transfer_leadership,
     write,
 )
 from zraft.client.light_session import LightSession, Written
+from zraft.client.session import Session
+from zraft.client.triggers import WatchTrigger
 from zraft.client.views import Answered, Configuration, PeerStatus, SnapshotProgress
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
 from zraft.errors import (
@@ -85,6 +89,7 @@ from zraft.types import NOT_FOUND, PeerId
 
 if TYPE_CHECKING:
     from zraft import blocking as blocking
+    from zraft import recipes as recipes
     from zraft import table as table
     from zraft import testing as testing
     from zraft.node.events import PeerEvent
@@ -110,11 +115,14 @@ __all__ = [
     "query_local",
     "remove",
     "set_new_conf",
+    "start_session",
     "stat",
     "transfer_leadership",
     "write",
     "Answered",
     "LightSession",
+    "Session",
+    "WatchTrigger",
     "Written",
     "Configuration",
     "PeerStatus",
@@ -186,6 +194,10 @@ def __getattr__(name: str) -> Any:
         import zraft.blocking as blocking
 
         return blocking
+    if name == "recipes":
+        import zraft.recipes as recipes
+
+        return recipes
     if name == "table":
         import zraft.table as table
 

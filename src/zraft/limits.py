@@ -86,6 +86,29 @@ UNANSWERED_REQUESTS: Final = 1 << 17
 LOCAL_QUERIES: Final = 4096
 """Queries of one replica's own state that wait for a later one, which may never come; one more is refused."""
 
+SESSIONS: Final = 100_000
+"""Sessions of one group; one more is refused. Each is about 500 bytes in every replica, and a ping now and then."""
+
+SESSION_UNANSWERED: Final = 1024
+"""Writes of a session that its client has not acknowledged; one more is refused. Their replies are kept (§6.3)."""
+
+SESSION_REPLIES_BYTES: Final = 16 * MIB
+"""What the kept replies of one session may weigh before further writes are refused. Replicas that differ in this or the
+two above diverge: a change needs a new format of the sessions."""
+
+MAX_SESSION_TIMEOUT_MS: Final = 30 * 86_400_000
+"""Longest session_timeout: whoever is silent for a month is gone."""
+
+WATCHES: Final = 1 << 17
+"""Open watches at one leader; one more is refused."""
+
+WATCHES_PER_CLIENT: Final = 1 << 14
+"""Open watches of one connection; one more is refused. All of them firing at once must fit in what a connection may
+have waiting (`LINK_BYTES`)."""
+
+SESSION_WATCHES: Final = 4096
+"""Watches that a session's client has open, or that fired and it did not take: whoever never takes them is told so."""
+
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 

@@ -30,6 +30,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "blocking": frozenset({"*"}),
     "testing": frozenset({"*"}),
     "table": frozenset({"machine"}),
+    "recipes": frozenset({"client", "machine"}),
 }
 
 # Libraries from outside, and the rooms that may use them ("*": all). What is not listed is not a dependency.
@@ -71,6 +72,7 @@ DYNAMIC_EXCEPTIONS: dict[tuple[str, str], str] = {
 # path::function -> reason. A broad except stands only at a boundary that ends a task, a peer or a connection.
 BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/session/machine.py::ReplicatedMachine._apply_items": "whatever a backend raises is that entry's result",
+    "src/zraft/session/machine.py::ReplicatedMachine._run": "the same for a write of a session",
     "src/zraft/session/machine.py::ReplicatedMachine.answer": "whatever a backend raises is that query's answer",
     "src/zraft/session/outcomes.py::attempted": "whatever a backend raises is named by its class",
     "src/zraft/transport/link.py::Link._guarded": "the boundary of a connection: ends it, and the owner is told",
@@ -78,6 +80,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/transport/bulk.py::Receiver._tell": "the owner's own error: it must not end the thread before its time",
     "src/zraft/transport/bulk_door.py::Door._run": "the boundary of a thread: everything is closed, the log says why",
     "src/zraft/blocking/node.py::Node.stop": "the boundary of a thread: whoever waits for the node later is told again",
+    "src/zraft/client/upkeep.py::Upkeep._tick": "the boundary of a timer: ends the client, whose close raises it",
     "src/zraft/node/node.py::Node._turn": "the boundary of the event loop: stops the node with the error",
     "src/zraft/node/node.py::Node._tell": "the boundary of the event loop: stops the node with the error",
     "src/zraft/node/node.py::Node._stop": "the way down itself failed: wait_closed raises it",

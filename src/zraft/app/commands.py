@@ -15,6 +15,12 @@ def _entries(name: str) -> click.Command:
     return {"put": entries.put, "get": entries.get, "delete": entries.delete}[name]
 
 
+def _watch(_name: str) -> click.Command:
+    from zraft.app.watching import watch
+
+    return watch
+
+
 def _membership(name: str) -> click.Command:
     from zraft.app import membership
 
@@ -88,6 +94,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
         "put": _Row("Store a value under a key.", _entries),
         "get": _Row("Print the value of a key.", _entries),
         "delete": _Row("Remove a key.", _entries),
+        "watch": _Row("Print the value of a key whenever it changes.", _watch),
     },
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),

@@ -1,12 +1,14 @@
 """zraft without `async`: for threads, scripts and the REPL.
 
-    Client, LightSession     as in `zraft`, but each call waits in the calling thread
+    Client, LightSession, Session   as in `zraft`, but each call waits in the calling thread
     create, write, query ... as in `zraft`, through one default client of the process
     Node                     a node in a thread of its own: a stalled application does not depose its leaders
 
     loops      threads with an event loop
     client     `Client`, over the one loop that all clients share
     light      `LightSession`
+    session    `Session`
+    recipes    what `zraft.recipes` has
     functions  the functions, with the default client
     node       `Node`
 
@@ -27,17 +29,20 @@ from zraft.blocking.functions import (
     query_local,
     remove,
     set_new_conf,
+    start_session,
     stat,
     transfer_leadership,
     write,
 )
 from zraft.blocking.light import LightSession
 from zraft.blocking.node import Node
+from zraft.blocking.session import Session
 
 __all__ = [
     "Client",
     "LightSession",
     "Node",
+    "Session",
     "create",
     "ensure",
     "get_conf",
@@ -46,6 +51,7 @@ __all__ = [
     "query_local",
     "remove",
     "set_new_conf",
+    "start_session",
     "stat",
     "transfer_leadership",
     "write",

@@ -10,8 +10,10 @@ from typing import Any, Self, TypeVar
 
 from zraft.blocking.light import LightSession
 from zraft.blocking.loops import SHARED, LoopThread, close_at_exit, is_closed
+from zraft.blocking.session import Session
 from zraft.client import client as asynchronous
 from zraft.client import light_session as light
+from zraft.client import session
 from zraft.client.views import Answered, Configuration, PeerStatus
 from zraft.client.waiting import Timeout
 from zraft.errors import UsageError
@@ -106,6 +108,20 @@ class Client:
             )
 
         return LightSession(self._run(ready()), self._run)
+
+    def start_session(
+        self,
+        peer_or_peers: PeerId | str | Iterable[PeerId | str],
+        session_timeout: Timeout,
+        *,
+        resume: bytes | tuple[int, bytes] | None = None,
+    ) -> Session:
+        """As `zraft.start_session`; it is connected when this returns."""
+
+        async def connected() -> session.Session:
+            return await self._client.start_session(peer_or_peers, session_timeout, resume=resume)
+
+        return Session(self._run(connected()), self._run)
 
     # -- about peers and groups
 

@@ -14,6 +14,7 @@ from typing import Final
 from zraft.blocking.client import Client
 from zraft.blocking.light import LightSession
 from zraft.blocking.loops import after_fork
+from zraft.blocking.session import Session
 from zraft.client.functions import SECRET_VARIABLE
 from zraft.client.views import Answered, Configuration, PeerStatus
 from zraft.client.waiting import Timeout
@@ -137,3 +138,14 @@ def light_session(
         retry_unknown=retry_unknown,
         share=share,
     )
+
+
+def start_session(
+    peer_or_peers: PeerId | str | Iterable[PeerId | str],
+    session_timeout: Timeout,
+    *,
+    resume: bytes | tuple[int, bytes] | None = None,
+    client: Client | None = None,
+) -> Session:
+    """As `zraft.start_session`; it is connected when this returns."""
+    return (client or _DEFAULT.get()).start_session(peer_or_peers, session_timeout, resume=resume)

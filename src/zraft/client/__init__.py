@@ -7,6 +7,12 @@
     caller         every connection of one client, and one request from its first attempt to its answer
     rotation       whom a light session asks next                decides only
     light_session  `LightSession`: the short way to whoever leads, and the long one
+    session        `Session`: exactly-once writes, temporary data, watches
+    upkeep         one session's connection and clock: pings, the leader, what is sent again
+    session_state  what lives, what to send, what is answered  decides only
+    session_calls  what a session has asked for and waits for
+    triggers       its watches and who is told                 decides only
+    watching       those who wait for triggers, as futures
     groups         requests in several steps: make a group, change it, delete peers
     ensuring       a group that is to exist, whoever asks for it
     client         `Client`, the methods that users call

@@ -200,9 +200,9 @@ class Caller:
         if self._is_closed:
             raise UsageError("this client is closed")
         target = Target(to=node, role=Role.CLIENT, cluster=self._cluster, node="zraft.Client", secret=self._secret)
-        return Connection(target, counters=self._counters, spawn=self._spawn, failed=self._fail)
+        return Connection(target, counters=self._counters, spawn=self.spawn, failed=self.fail)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` in the supervisor's group, which is there in a moment if not now."""
         if self._is_closed:
             work.close()
@@ -237,7 +237,7 @@ class Caller:
         for connection in connections:
             connection.close()
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """An error that nobody expected: the client cannot be trusted any more."""
         if self._error is None:
             self._error = error

@@ -13,6 +13,7 @@ import msgspec
 from zraft.client import changing, ensuring, groups
 from zraft.client.caller import Caller, Make, ReplyT
 from zraft.client.light_session import LightSession
+from zraft.client.session import Session
 from zraft.client.views import Answered, Configuration, PeerStatus, configuration_of, status_of
 from zraft.client.waiting import Timeout, said, seconds_of
 from zraft.errors import RequestError, RequestTimeout, UsageError
@@ -157,6 +158,23 @@ class Client:
             retry_unknown=retry_unknown,
             share=share,
         )
+
+    def start_session(
+        self,
+        peer_or_peers: PeerId | str | Iterable[PeerId | str],
+        session_timeout: Timeout,
+        *,
+        resume: bytes | tuple[int, bytes] | None = None,
+    ) -> Session:
+        """A session: writes that run exactly once, temporary data, watches. Await it, or use it with `async with`.
+
+        One peer: it reads the configuration of the group. A list: it asks these; raises `NoPeers` where it is empty.
+        A client that is silent for `session_timeout` has lost it, with its temporary data; where no session is had
+        within it, `ConnectionTimeout` is raised. `resume` takes the token of a session, or its id and its token: it
+        goes on with that one, after a restart, with the timeout that it has; `SessionExpired` where it has ended.
+        """
+        one_or_all = peer_of(peer_or_peers) if isinstance(peer_or_peers, PeerId | str) else peers_of(peer_or_peers)
+        return Session(self._open(), one_or_all, session_timeout, resume=resume)
 
     # -- about peers and groups
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -45,6 +45,18 @@ _EXPIRED: Final = Expired()
 
 Landed: TypeAlias = Reply | Lost | Expired
 """What becomes of a request that was sent."""
+
+
+class Listener(Protocol):
+    """Who is told what nobody waits for, and when the connection is gone."""
+
+    def replied(self, reply: Reply) -> None:
+        """A reply, or what the node sent unasked. Raises `ProtocolError` where it makes no sense: the link ends."""
+
+    def lost(self, why: str) -> None:
+        """There is no link any more; what waited for a reply has been told."""
+
+
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
 """Runs a coroutine as a task that has an owner."""
 
@@ -67,6 +79,7 @@ class Connection:
         "_sweeper",
         "_target",
         "_waiting",
+        "listener",
     )
 
     def __init__(
@@ -86,6 +99,7 @@ class Connection:
         self._dial_error = ""
         self._heard_at = 0.0
         self._is_closed = False
+        self.listener: Listener | None = None
 
     @property
     def is_open(self) -> bool:
@@ -109,6 +123,30 @@ class Connection:
             return None
         self._number = number = self._number + 1
         return self._send(link, kind(number, peer, data), number, deadline)
+
+    # -- for a listener, which makes its requests itself
+
+    @property
+    def owes(self) -> bool:
+        """A request of `put` waits for its reply."""
+        return bool(self._waiting)
+
+    def draw(self) -> int:
+        """A number that nothing else on this connection has: for a request, or for what it sets."""
+        self._number += 1
+        return self._number
+
+    def tell(self, request: Request) -> bool:
+        """Send without waiting: the listener gets the reply. False: it is not sent, for too much waits to be.
+
+        Raises `TooLarge`; nothing is sent then.
+        """
+        return self._link is not None and self._link.send(encode_item(request))
+
+    def put(self, request: Request, deadline: float) -> asyncio.Future[Landed] | None:
+        """As `post`, for a request whose number was drawn."""
+        link = self._link
+        return None if link is None else self._send(link, request, request.id, deadline)
 
     async def ask(self, request: Callable[[int], Request], deadline: float) -> Reply:
         """The reply to `request`, which is made with the number that it is given.
@@ -198,8 +236,11 @@ class Connection:
         pop = self._waiting.pop
         for reply in decode_replies(payload):
             found = pop(reply.id, None)
-            if found is not None and not found[0].done():
-                found[0].set_result(reply)
+            if found is not None:
+                if not found[0].done():
+                    found[0].set_result(reply)
+            elif self.listener is not None:
+                self.listener.replied(reply)
 
     def _closed(self, _link: Link, why: str) -> None:
         self._link = None
@@ -207,6 +248,8 @@ class Connection:
         for future, _ in waiting.values():
             if not future.done():
                 future.set_result(Lost(why))
+        if self.listener is not None:
+            self.listener.lost(why)
 
     def _handler_failed(self, error: Exception) -> None:
         self._failed(error)

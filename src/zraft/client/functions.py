@@ -13,6 +13,7 @@ from typing import Final
 
 from zraft.client.client import Client
 from zraft.client.light_session import LightSession
+from zraft.client.session import Session
 from zraft.client.views import Answered, Configuration, PeerStatus
 from zraft.client.waiting import Timeout
 from zraft.types import Index, PeerId, Value
@@ -164,3 +165,20 @@ def light_session(
         retry_unknown=retry_unknown,
         share=share,
     )
+
+
+def start_session(
+    peer_or_peers: PeerId | str | Iterable[PeerId | str],
+    session_timeout: Timeout,
+    *,
+    resume: bytes | tuple[int, bytes] | None = None,
+    client: Client | None = None,
+) -> Session:
+    """A session: writes that run exactly once, temporary data, watches. Await it, or use it with `async with`.
+
+    One peer: it reads the configuration of the group. A list: it asks these; raises `NoPeers` where it is empty. A
+    client that is silent for `session_timeout` has lost it, with its temporary data; where no session is had within it,
+    `ConnectionTimeout` is raised. `resume` takes the token of a session, or its id and its token: it goes on with that
+    one, after a restart, with the timeout that it has; `SessionExpired` where it has ended.
+    """
+    return (client or default_client()).start_session(peer_or_peers, session_timeout, resume=resume)

@@ -204,6 +204,10 @@ class Backend(ABC):
         """The session has ended: its temporary data is gone when this returns the changed keys."""
         return ()
 
+    def temporary_count(self) -> int:
+        """How much temporary data there is, of all sessions together; for the status of a peer."""
+        return 0
+
     def due(self) -> Millis | None:
         """The replicated time at which `advance` has something to do, from the state alone; None: nothing is due."""
         return None

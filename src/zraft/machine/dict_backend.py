@@ -128,6 +128,10 @@ class DictBackend(Backend):
         """
         return sum(_digest(pair) for pair in _pairs(self._data.items(), self._owner)) & ((1 << 64) - 1)
 
+    def temporary_count(self) -> int:
+        """The keys that belong to a session."""
+        return len(self._owner)
+
     @property
     def size(self) -> int:
         """How many keys there are."""

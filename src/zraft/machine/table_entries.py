@@ -104,6 +104,10 @@ class Entries:
         for place, before in journal:
             self.replace(place, before)
 
+    def owned_count(self) -> int:
+        """How many entries belong to sessions."""
+        return sum(map(len, self._owned.values()))
+
     def owned_by(self, session: int) -> list[bytes]:
         """The places that go with the session, in order: the order in which they came to it is in no snapshot."""
         return sorted(self._owned.get(session, ()))

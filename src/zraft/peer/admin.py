@@ -51,6 +51,7 @@ from zraft.wire.requests import (
     Reply,
     Request,
     Result,
+    SessionRequest,
     Started,
     StartPeer,
     Stat,
@@ -58,6 +59,7 @@ from zraft.wire.requests import (
     Transfer,
     Write,
 )
+from zraft.wire.session_requests import SessionWrite
 from zraft.wire.values import check_command
 
 if TYPE_CHECKING:
@@ -92,25 +94,37 @@ class Admin:
 
     def admit_write(self, now: Millis, client: Client, peer: Peer, request: Write) -> bool:
         """True where the write waits for the end of the turn now; otherwise it was answered."""
-        size = memoryview(request.command).nbytes
         if not peer.is_leader:
             self._fail(client, request.id, self._not_leader(peer))
-        elif size > self._host.settings.max_command_bytes:
+        elif self._is_welcome(now, client, peer, request):
+            peer.desk.writes.append(((client, request.id), request.command))
+            return True
+        return False
+
+    def _is_welcome(self, now: Millis, client: Client, peer: Peer, request: Write | SessionWrite) -> bool:
+        """The command can be taken, and there is space for it; otherwise that was answered."""
+        refusal = self._host.space.refusal(now, peer)
+        if refusal is not None:
+            self._fail(client, request.id, refusal)
+            return False
+        return self._is_sound(client, request)
+
+    def _is_sound(self, client: Client, request: Write | SessionWrite) -> bool:
+        """The command is one complete value, and not too large; otherwise that was answered."""
+        size = memoryview(request.command).nbytes
+        if size > self._host.settings.max_command_bytes:
             text = f"a command of {size} bytes; max_command_size is {self._host.settings.max_command_bytes}"
             self._fail(client, request.id, TooLarge(text))
-        elif (refusal := self._host.space.refusal(now, peer)) is not None:
-            self._fail(client, request.id, refusal)
+            return False
+        try:
+            check_command(request.command)
+        except RequestError as error:
+            self._fail(client, request.id, error)
+        except (ProtocolError, UsageError) as error:
+            # Its own caller is told: others share the connection, which is none the worse.
+            self._fail(client, request.id, RequestError(str(error)))
         else:
-            try:
-                check_command(request.command)
-            except RequestError as error:
-                self._fail(client, request.id, error)
-            except (ProtocolError, UsageError) as error:
-                # Its own caller is told: others share the connection, which is none the worse.
-                self._fail(client, request.id, RequestError(str(error)))
-            else:
-                peer.desk.writes.append(((client, request.id), request.command))
-                return True
+            return True
         return False
 
     def handle(self, now: Millis, client: Client, request: Request) -> None:
@@ -142,6 +156,19 @@ class Admin:
                     self._for_peer(now, client, peer, request)
             case Write():
                 raise UsageError("writes have their own door")
+            case _:
+                self._for_session(now, client, request)
+
+    def _for_session(self, now: Millis, client: Client, request: SessionRequest) -> None:
+        peer = self._host.running(request.peer)
+        if peer is None:
+            self._host.no_such_peer(client, request.id, request.peer)
+        elif not peer.is_leader:
+            self._fail(client, request.id, self._not_leader(peer))
+        elif not isinstance(request, SessionWrite) or self._is_welcome(now, client, peer, request):
+            self._host.touch(peer)
+            self._host.has_local(peer)
+            peer.keeper.request(now, (client, request.id), request)
 
     def _for_peer(
         self, now: Millis, client: Client, peer: Peer, request: Query | GetConf | ChangeMembership | Transfer

@@ -12,6 +12,7 @@ nobody decided it in time (BM-062). Truncation here decides nothing: another ser
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Final, TypeAlias
 
@@ -38,18 +39,29 @@ from zraft.errors import (
     RequestTimeout,
 )
 from zraft.peer.duties import Client, Outbox
-from zraft.session.items import encode_items
+from zraft.peer.endings import Ending
+from zraft.session.items import encode_items, encode_session_items
 from zraft.session.outcomes import Outcome, encode_result
+from zraft.session.replies import Replayed
 from zraft.types import Index, Millis, PeerId, Term
 from zraft.wire.failures import error_to_failed
-from zraft.wire.requests import ChangeMembership, GetConf, Query, Result, Transfer
+from zraft.wire.requests import ChangeMembership, GetConf, Query, Result, SessionRequest, Transfer
 
 Asked: TypeAlias = tuple[Client, int]
 """Who asked, and the number that it gave its request."""
 
+Reading: TypeAlias = Query | GetConf | SessionRequest
+"""What waits for a read index."""
+
 Admin: TypeAlias = ChangeMembership | Transfer | GetConf
 
 RESULT_TOO_LARGE: Final = "ResultTooLarge"
+
+
+class _OfSessions(list[Asked]):
+    """Who waits for the entries of a batch of sessions; an `Ending` may be among them."""
+
+    __slots__ = ()
 
 
 class Desk:
@@ -71,6 +83,7 @@ class Desk:
         "_ref",
         "_settle_by",
         "_until_saved",
+        "items",
         "queries",
         "settle_by_ms",
         "writes",
@@ -81,7 +94,9 @@ class Desk:
         self._max_result_bytes = max_result_bytes
         self.writes: list[tuple[Asked, bytes]] = []
         """This turn's, in order of arrival."""
-        self.queries: list[tuple[Asked, Query | GetConf]] = []
+        self.items: list[tuple[Asked, bytes]] = []
+        """This turn's of sessions: what `session.items` made of them, in order of arrival."""
+        self.queries: list[tuple[Asked, Reading]] = []
         """This turn's."""
         self._ref = 0
         self._proposed: dict[int, list[Asked]] = {}
@@ -91,8 +106,8 @@ class Desk:
         """Terms whose leadership went while writes of them waited: until when they may still be decided."""
         self.settle_by_ms: Millis | None = None
         """The earliest of these moments; None: there are none."""
-        self._reads: dict[int, list[tuple[Asked, Query | GetConf]]] = {}
-        self._ready: list[tuple[Index, list[tuple[Asked, Query | GetConf]]]] = []
+        self._reads: dict[int, list[tuple[Asked, Reading]]] = {}
+        self._ready: list[tuple[Index, list[tuple[Asked, Reading]]]] = []
         self._arrived = 0
         self._local: list[tuple[Index, int, Asked, Query]] = []
         """A heap: the index that it waits for, and a number by order of arrival."""
@@ -102,33 +117,53 @@ class Desk:
     @property
     def is_empty(self) -> bool:
         """Nobody waits for an answer, unless it is one that may never come: a local query of a later state."""
-        waits = (self.writes, self.queries, self._proposed, self._appended, self._reads, self._ready, self._admin)
+        waits = (
+            self.writes,
+            self.items,
+            self.queries,
+            self._proposed,
+            self._appended,
+            self._reads,
+            self._ready,
+            self._admin,
+        )
         return not any((*waits, self._until_saved))
 
     # -- writes
 
     def take_proposals(self) -> tuple[Proposal, ...]:
-        """This turn's writes as batches: one, unless they weigh more than a batch may."""
+        """This turn's writes as batches: one, unless they weigh more than a batch may; sessions have their own."""
         proposals: list[Proposal] = []
+        if self.writes:
+            self._cut(self.writes, proposals, list, encode_items)
+            self.writes = []
+        if self.items:
+            self._cut(self.items, proposals, _OfSessions, encode_session_items)
+            self.items = []
+        return tuple(proposals)
+
+    def _cut(
+        self,
+        writes: list[tuple[Asked, bytes]],
+        proposals: list[Proposal],
+        kind: type[list[Asked]],
+        encode: Callable[[Sequence[bytes]], bytes],
+    ) -> None:
         commands: list[bytes] = []
-        asked: list[Asked] = []
-        size = 0
-        for who, command in self.writes:
+        asked, size = kind(), 0
+        for who, command in writes:
             if commands and (size + len(command) > limits.BATCH_BYTES or len(commands) == limits.BATCH_ENTRIES):
-                proposals.append(self._proposal(commands, asked))
-                commands, asked, size = [], [], 0
+                proposals.append(self._proposal(len(commands), encode(commands), asked))
+                commands, asked, size = [], kind(), 0
             commands.append(command)
             asked.append(who)
             size += len(command)
-        if commands:
-            proposals.append(self._proposal(commands, asked))
-        self.writes = []
-        return tuple(proposals)
+        proposals.append(self._proposal(len(commands), encode(commands), asked))
 
-    def _proposal(self, commands: list[bytes], asked: list[Asked]) -> Proposal:
+    def _proposal(self, count: int, payload: bytes, asked: list[Asked]) -> Proposal:
         ref = self.next_ref()
         self._proposed[ref] = asked
-        return Proposal(ref, len(commands), encode_items(commands))
+        return Proposal(ref, count, payload)
 
     def next_ref(self) -> int:
         """A number for something that the core is asked for."""
@@ -148,6 +183,17 @@ class Desk:
         key = (batch.first, batch.term)
         asked = self._appended[key]
         index = batch.first + offset
+        if type(asked) is _OfSessions:
+            self._applied_items(asked, index, outcomes)
+        else:
+            self._applied_writes(asked, index, outcomes)
+        if index + len(outcomes) > batch.last:
+            del self._appended[key]
+            self._forget_settled()
+        else:
+            del asked[: len(outcomes)]
+
+    def _applied_writes(self, asked: list[Asked], index: Index, outcomes: list[Outcome]) -> None:
         replies, most = self._outbox.duties.replies, self._max_result_bytes
         for (client, number), outcome in zip(asked[: len(outcomes)], outcomes, strict=True):
             try:
@@ -155,14 +201,19 @@ class Desk:
                 if len(value) > most:
                     raise _too_large(len(value), "yes")
                 replies.append((client, Result(number, index, msgspec.Raw(value))))
-            except (Rejected, BackendError) as error:
+            except RequestError as error:
                 replies.append((client, error_to_failed(number, error)))
             index += 1
-        if index > batch.last:
-            del self._appended[key]
-            self._forget_settled()
-        else:
-            del asked[: len(outcomes)]
+
+    def _applied_items(self, asked: list[Asked], index: Index, outcomes: list[Outcome]) -> None:
+        """The same for a batch of sessions: what ran before is answered with the index where it ran."""
+        for place, ((client, number), outcome) in enumerate(zip(asked[: len(outcomes)], outcomes, strict=True)):
+            if type(client) is Ending:
+                client.applied(index + place, outcome)
+            elif type(outcome) is Replayed:
+                self._applied_writes([(client, number)], outcome.index, [outcome.outcome])
+            else:
+                self._applied_writes([(client, number)], index + place, [outcome])
 
     def applied_to(self, index: Index, under_way: Batch | None, leader: PeerId | None) -> None:
         """Everything up to `index` is decided: what somebody still waits for there never ran.
@@ -211,11 +262,11 @@ class Desk:
         """Local queries wait."""
         return bool(self._local)
 
-    def take_runnable(self, last_applied: Index) -> list[tuple[Asked, Query | GetConf]]:
+    def take_runnable(self, last_applied: Index) -> list[tuple[Asked, Reading]]:
         """What may run on the present state."""
-        runnable: list[tuple[Asked, Query | GetConf]] = []
+        runnable: list[tuple[Asked, Reading]] = []
         if self._ready:
-            waiting: list[tuple[Index, list[tuple[Asked, Query | GetConf]]]] = []
+            waiting: list[tuple[Index, list[tuple[Asked, Reading]]]] = []
             for index, queries in self._ready:
                 if index <= last_applied:
                     runnable += queries
@@ -306,7 +357,7 @@ class Desk:
     def close(self, reason: str) -> None:
         """The replica goes: nothing that waits will be answered by it."""
         unavailable, unknown = PeerUnavailable(reason), OutcomeUnknown(reason)
-        self._fail_all([asked for asked, _ in self.writes], unavailable)
+        self._fail_all([asked for asked, _ in (*self.writes, *self.items)], unavailable)
         self._fail_all([asked for asked, _ in self.queries], unavailable)
         self._fail_all([asked for _, _, asked, _ in self._local], unavailable)
         for queries in (*self._reads.values(), *(queries for _, queries in self._ready)):
@@ -317,7 +368,7 @@ class Desk:
             self._fail_all(waiting, unknown)
         self._fail_all([asked for asked, _ in self._admin.values()], unknown)
         self._fail_all([asked for _, asked, _ in self._until_saved], unknown)
-        for sequence in (self.writes, self.queries, self._local, self._ready):
+        for sequence in (self.writes, self.items, self.queries, self._local, self._ready):
             sequence.clear()
         for mapping in (self._reads, self._proposed, self._appended, self._admin, self._settle_by):
             mapping.clear()
@@ -332,6 +383,9 @@ class Desk:
 
     def fail(self, asked: Asked, error: RequestError) -> None:
         """Answer with an error."""
+        if type(asked[0]) is Ending:
+            asked[0].failed(error)
+            return
         self._outbox.duties.replies.append((asked[0], error_to_failed(asked[1], error)))
 
     def _fail_all(self, asked: list[Asked], error: RequestError) -> None:

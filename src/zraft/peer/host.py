@@ -116,7 +116,7 @@ class Host:
         self._armed: dict[str, Millis] = {}
         """The earliest deadline of each replica that is in the heap."""
         self._with_local: dict[str, Peer] = {}
-        """Replicas that local queries may wait at."""
+        """Replicas that local queries may wait at, or that clients may watch."""
         self._mark_due_ms: Millis | None = None
         """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
         self._is_stopped = self._has_marked = False
@@ -196,7 +196,7 @@ class Host:
         """The replica does not run here any more, nor is it down; what waits for it is told."""
         peer = self.peers.pop(name, None)
         if peer is not None:
-            peer.desk.close(f"peer {peer.id} {why}")
+            peer.close(why)
             self.shelf.disown(peer.vault_done)
         self.failed.pop(name, None)
         self.stopped.pop(name, None)
@@ -308,7 +308,7 @@ class Host:
         self._active[peer.meta.name] = peer
 
     def has_local(self, peer: Peer) -> None:
-        """A local query waits at the replica."""
+        """A local query waits at the replica, or a session is used there."""
         self._with_local[peer.meta.name] = peer
 
     def completed(self, now: Millis, completion: Completion) -> None:
@@ -376,7 +376,10 @@ class Host:
         """A client's connection is gone."""
         for peer in self._with_local.values():
             peer.desk.forget(client)
-        self._with_local = {name: peer for name, peer in self._with_local.items() if peer.desk.has_local}
+            peer.keeper.forget(client)
+        self._with_local = {
+            name: peer for name, peer in self._with_local.items() if peer.desk.has_local or peer.keeper.has_clients
+        }
 
     # -- the end
 

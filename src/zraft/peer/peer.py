@@ -5,7 +5,7 @@
                           send_after_save ─> out, once every save issued so far is durable (§3.8, I13)
                           commit_to ───────> ReplicatedMachine, in slices, oldest batch first
                           snapshots ───────> Snapshotting, and through it the Vault
-                          the rest ────────> Desk, which answers clients
+                          the rest ────────> Desk, which answers clients; Keeper, which knows whose session lives
 
 Messages that must wait are held here and nowhere else. A broken invariant, a save that the store refuses, or a machine
 that cannot go on stops this replica and no other: nothing of the step in which it happened gets out.
@@ -36,9 +36,10 @@ from zraft.core.raft import Raft
 from zraft.core.recovered import RaftSettings, Recovered
 from zraft.core.roles import Leader
 from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError, UsageError
-from zraft.peer.desk import Asked, Desk
+from zraft.peer.desk import Asked, Desk, Reading
 from zraft.peer.duties import Note, Outbox, PeerChange
 from zraft.peer.growth import SnapshotSettings
+from zraft.peer.keeper import Keeper
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.snapshotting import Snapshotting
 from zraft.peer.vault import VaultDone, VaultJob
@@ -85,6 +86,7 @@ class Peer:
         "error",
         "fault",
         "has_more",
+        "keeper",
         "left",
         "machine",
         "meta",
@@ -123,6 +125,7 @@ class Peer:
         self.desk = Desk(outbox, max_result_bytes=max_result_bytes)
         self.machine = chosen.machine
         self.backend = meta.backend
+        self.keeper = Keeper(self, outbox, settings.election_timeout_ms)
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
         self.error: Exception | None = None
@@ -257,6 +260,10 @@ class Peer:
         duties.changes.append(PeerChange(self._name, change))
         duties.altered[self._name] = None
         self._time_due_ms = None
+        if change.role is RoleName.LEADER:
+            self.keeper.lead()
+        else:
+            self.keeper.lose()
         before = change.term if change.role is RoleName.LEADER else change.term + 1
         self.desk.leadership_lost(before, now + 2 * self._settings.election_timeout_ms)
 
@@ -348,8 +355,9 @@ class Peer:
         retry = self.snapshots.due_ms
         if settle_by is not None and settle_by < due:
             due = settle_by
-        if retry is not None and retry < due:
-            due = retry
+        for other in (retry, self.keeper.due_ms):
+            if other is not None and other < due:
+                due = other
         return due if time_due is None or time_due >= due else time_due
 
     def turn(self, now: Millis, wall: int, *, apply_entries: int = APPLY_ENTRIES) -> None:
@@ -358,7 +366,9 @@ class Peer:
         if self.fault is not None:
             return
         self.has_more = False
-        if desk.writes:
+        if self.keeper.leads:
+            self.keeper.turn(now)
+        if desk.writes or desk.items:
             self.step(now, Propose(desk.take_proposals(), wall))
         if desk.queries:
             self.step(now, Read(desk.take_queries()))
@@ -371,8 +381,12 @@ class Peer:
                 self.has_more = self.has_more and not self.snapshots.holds_apply
         except ReplicaFault as fault:
             self.fail(str(fault), fault)
+        if self.keeper.leads:
+            self.keeper.applied(now)
         for asked, query in desk.take_runnable(self.machine.last_applied):
-            self._run(asked, query)
+            self._run(now, asked, query)
+        if desk.items or desk.queries:
+            self.has_more = True  # left by the keeper, for the next turn
         if self.fault is None:
             index, membership = raft.memberships.current_index, raft.membership
             if index != self.conf[0] and index <= raft.commit_index and membership is not None and membership.is_stable:
@@ -440,9 +454,12 @@ class Peer:
             raise ReplicaFault(f"commit index {commit_index} lies within a batch of {self.raft.log!r}")
         return True
 
-    def _run(self, asked: Asked, query: Query | GetConf) -> None:
+    def _run(self, now: Millis, asked: Asked, query: Reading) -> None:
         if isinstance(query, GetConf):
             self._answer_conf(asked, in_force=query.in_force)
+            return
+        if not isinstance(query, Query):
+            self.keeper.run(now, asked, query)
             return
         try:
             self.desk.answer(asked, self.machine.last_applied, self.machine.query(query.query))
@@ -483,6 +500,9 @@ class Peer:
             raft.snapshot.term,
             raft.memberships.current_index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
+            sessions=len(self.machine.sessions),
+            watchers=self.keeper.watches.count,
+            ephemerals=self.machine.temporary_count(),
             backend=self.backend,
             target=target_of(membership),
             joining=joining_of(raft),
@@ -496,4 +516,10 @@ class Peer:
             self.fault, self.error = reason, error
             self.has_more = False
             self._held.clear()
-            self.desk.close(f"peer {self.id} has failed")
+            self.close("has failed")
+
+    def close(self, why: str) -> None:
+        """Nothing that waits will be answered by it."""
+        reason = f"peer {self.id} {why}"
+        self.keeper.lose(PeerUnavailable(reason))
+        self.desk.close(reason)

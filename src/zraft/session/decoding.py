@@ -47,11 +47,8 @@ class BackendDecoder:
         return (self._one_by_one(payload), False) if isinstance(items, BackendError) else (items, True)
 
     def _one_by_one(self, payload: bytes) -> Sequence[Item[Any]]:
-        try:
-            raw = _RAW_ITEMS.decode(payload)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise ReplicaFault(f"a batch that is no array of items of this version: {error}") from error
-        return [Item(self._command_of(item.command), item.session, item.sequence, item.flags) for item in raw]
+        raw = raw_items(payload)
+        return [Item(self._command_of(item.command), item.marks) for item in raw]
 
     def _command_of(self, raw: msgspec.Raw) -> Any:
         command = attempted("decoding a command", self._command.decode, raw)
@@ -63,6 +60,14 @@ class BackendDecoder:
             return self._query.decode(data)
         except (msgspec.MsgspecError, ValueError, ProtocolError, TooLarge, RecursionError) as error:
             raise Rejected("bad_query", "not a query that this backend knows") from error
+
+
+def raw_items(payload: bytes) -> Sequence[RawItem]:
+    """The items with their commands left as bytes. Raises `ReplicaFault` where it is no array of this version's."""
+    try:
+        return _RAW_ITEMS.decode(payload)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ReplicaFault(f"a batch that is no array of items of this version: {error}") from error
 
 
 def _list_of_items(command: Any) -> Any:

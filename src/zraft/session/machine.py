@@ -17,11 +17,13 @@ from typing import Any, Final
 import msgspec
 
 from zraft.core.entries import Batch, Kind
-from zraft.errors import BackendError, Rejected, ReplicaFault, UsageError, WatchNotSupported
+from zraft.errors import BackendError, Rejected, ReplicaFault, SessionExpired, UsageError, WatchNotSupported
 from zraft.machine.backend import Answer, Applied, Backend, Context, Directory, Reject
-from zraft.session.decoding import MALFORMED, BackendDecoder
-from zraft.session.items import Item
+from zraft.session.decoding import MALFORMED, BackendDecoder, raw_items
+from zraft.session.items import END, OPEN, RESUME, TEMPORARY, Item, Marks, RawItem
 from zraft.session.outcomes import FATAL, UNCHANGING, Outcome, attempted, failed, rejected, settled
+from zraft.session.replies import kept, outcome_of
+from zraft.session.sessions import GONE, Session, Sessions
 from zraft.session.snapshots import FORMAT, Captured, Surroundings, capture, install
 from zraft.types import Index, Millis, Term, Value
 
@@ -40,13 +42,16 @@ class ReplicatedMachine:
     def __init__(self, backend: Backend) -> None:
         """`backend` is fresh. Raises `UsageError` where its Command or Query is no type that msgspec can decode."""
         self.backend = backend
+        self.sessions = Sessions()
         self.collect_changes = False
         self.last_applied: Index = 0
         self.advance_error: str | None = None
-        """What the last `due` or `advance` raised, by class name; None: nothing."""
+        """What the last `due`, `advance` or `expire_session` raised, by class name; None: nothing."""
         self._decoder = BackendDecoder(backend)
         self._ctx = Context(index=0, term=0)
         self._items: Sequence[Item[Any]] = ()
+        self._raw: Sequence[RawItem] = ()
+        """Of the same batch, once one of them was wanted."""
         self._apply: Callable[[Any, Context], Any] = backend.apply
         self._changes: list[tuple[Index, tuple[Any, ...]]] = []
         self._not_due_before: Millis = 0
@@ -93,7 +98,7 @@ class ReplicatedMachine:
             self._begin(batch, index)
             if batch.kind == Kind.COMMANDS:
                 stop = batch.count if limit is None else min(batch.count, first_offset + limit)
-                self._apply_items(self._items[first_offset:stop], outcomes if replies else None)
+                self._apply_items(self._items[first_offset:stop], outcomes if replies else None, batch)
             else:
                 stop = self._apply_single(batch)
                 outcomes += [None] if replies else []
@@ -102,7 +107,7 @@ class ReplicatedMachine:
             raise
         self.last_applied = batch.first + stop - 1
         if stop == batch.count:
-            self._items = ()
+            self._items = self._raw = ()
         self._fault = None
         return outcomes
 
@@ -124,18 +129,18 @@ class ReplicatedMachine:
                 raise ReplicaFault(f"batch {batch.first} to {batch.last} holds {len(items)} items")
             self._items, self._apply = items, self.backend.apply if are_sound else self._apply_sound
 
-    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None) -> None:
+    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None, batch: Batch) -> None:
         """One turn of the loop a command: it makes nothing that the backend does not ask for."""
         apply, ctx, collect = self._apply, self._ctx, self.collect_changes
         index = ctx.index - 1
         for item in items:
             index += 1
             ctx.index = index
-            if item.session or item.sequence or item.flags:
-                raise ReplicaFault(
-                    f"the item at index {index} is of a kind that this version does not know: "
-                    f"session {item.session}, sequence {item.sequence}, flags {item.flags}"
-                )
+            if item.marks is not None:
+                outcome = self._apply_marked(item.command, item.marks, batch)
+                if outcomes is not None:
+                    outcomes.append(outcome)
+                continue
             try:
                 outcome = apply(item.command, ctx)
                 if type(outcome) is Applied:
@@ -151,6 +156,68 @@ class ReplicatedMachine:
                 outcome = failed(error, executed="yes")
             if outcomes is not None:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
+
+    def _apply_marked(self, command: Any, marks: Marks, batch: Batch) -> Outcome:
+        """An item of a session: what kind it is must be known here, to skip it is to diverge (BM-117)."""
+        index, session, sequence, flags = self._ctx.index, marks.session, marks.sequence, marks.flags
+        if session > 0 and sequence > 0 and flags in (0, TEMPORARY) and 0 <= marks.acknowledged < sequence:
+            return self._apply_write(command, marks)
+        if sequence == 0 and marks.acknowledged == 0:
+            if session > 0 and flags == END:
+                return self._end_session(session)
+            if session == 0 and flags in (OPEN, RESUME):
+                if not self._raw:
+                    self._raw = raw_items(batch.payload)
+                raw = self._raw[index - batch.first].command
+                outcome = self.sessions.open(index, raw) if flags == OPEN else self.sessions.resume(index, raw)
+                return settled(outcome) if type(outcome) is list else outcome
+        raise ReplicaFault(f"the item at index {index} is of a kind that this version does not know: {marks}")
+
+    def _apply_write(self, command: Any, marks: Marks) -> Outcome:
+        """A write of a session: run once, its reply kept, encoded, whether somebody waits for it here or not."""
+        found = self.sessions.admit(marks.session, marks.sequence, marks.acknowledged)
+        if type(found) is not Session:
+            return found
+        ctx = self._ctx
+        ctx.session, ctx.temporary = marks.session, marks.flags == TEMPORARY
+        reply = kept(ctx.index, self._run(command))
+        ctx.session, ctx.temporary = None, False
+        found.keep(reply)
+        return outcome_of(reply)
+
+    def _run(self, command: Any) -> Outcome:
+        """The same as the loop in `_apply_items` does for a light write."""
+        try:
+            outcome = self._apply(command, self._ctx)
+            if type(outcome) is Applied:
+                self._note_changes(tuple(outcome.changed))
+                outcome = outcome.result
+        except Reject as refusal:
+            return rejected(refusal)
+        except FATAL as error:
+            raise ReplicaFault(f"apply raised {type(error).__name__} at index {self._ctx.index}: {error}") from error
+        except Exception as error:
+            return failed(error, executed="yes")
+        return outcome
+
+    def _end_session(self, session: int) -> Outcome:
+        """The session, its replies and its temporary data go in this one apply."""
+        if not self.sessions.end(session):
+            return SessionExpired(GONE)
+        ctx = self._ctx
+        changed = attempted(f"expire_session at index {ctx.index}", self._expired, session, ctx)
+        if isinstance(changed, BackendError):
+            self.advance_error = changed.type
+        else:
+            self._note_changes(changed)
+        return None
+
+    def _expired(self, session: int, ctx: Context) -> tuple[Any, ...]:
+        return tuple(self.backend.expire_session(session, ctx))
+
+    def _note_changes(self, changed: tuple[Any, ...]) -> None:
+        if self.collect_changes and changed:
+            self._changes.append((self._ctx.index, changed))
 
     def _apply_sound(self, command: Any, ctx: Context) -> Any:
         """For a batch with a command in it that could not be decoded."""
@@ -178,8 +245,7 @@ class ReplicatedMachine:
             self._not_due_before = ctx.time + ADVANCE_RETRY
         else:
             self._not_due_before = ctx.time + 1
-            if self.collect_changes and changed:
-                self._changes.append((ctx.index, changed))
+            self._note_changes(changed)
 
     def _advance_if_due(self, ctx: Context) -> tuple[Any, ...]:
         due = self.backend.due()
@@ -195,6 +261,11 @@ class ReplicatedMachine:
             self.advance_error = due.type
             return None
         return None if due is None else max(due, self._not_due_before)
+
+    def temporary_count(self) -> int:
+        """How much temporary data the backend says that it has; 0 where it raises: this is for a status only."""
+        count = attempted("temporary_count", self.backend.temporary_count)
+        return count if type(count) is int else 0
 
     def take_changes(self) -> list[tuple[Index, tuple[Any, ...]]]:
         """The changed keys (or `Change`s) of each entry since the last call, in log order."""
@@ -225,8 +296,9 @@ class ReplicatedMachine:
         return answer
 
     def digest(self) -> int | None:
-        """A number over the state at `last_applied`, equal on every replica; None where the backend offers none."""
-        return self.backend.digest()
+        """A number over the state at `last_applied`, sessions included; None where the backend offers none."""
+        digest = self.backend.digest()
+        return None if digest is None else (digest + self.sessions.digest()) & ((1 << 64) - 1)
 
     def capture(self) -> Captured:
         """Holds the state after `last_applied`, to be written to a snapshot that stands at this index.
@@ -236,7 +308,8 @@ class ReplicatedMachine:
         if not self.is_between_batches:
             raise UsageError(f"no snapshot in the middle of a batch: index {self.last_applied} is applied")
         ctx = self._ctx
-        return capture(self.backend, Surroundings(FORMAT, self.last_applied, ctx.term, ctx.time, ctx.version))
+        surroundings = Surroundings(FORMAT, self.last_applied, ctx.term, ctx.time, ctx.version)
+        return capture(self.backend, self.sessions, surroundings)
 
     def install_snapshot(self, directory: Directory, index: Index) -> None:
         """Fills this fresh machine with a snapshot at `index`; slow, for a worker thread. After an error it is useless.
@@ -246,7 +319,7 @@ class ReplicatedMachine:
         if self.last_applied or self._fault is not None:
             raise UsageError(f"a snapshot is installed into a fresh machine; index {self.last_applied} is applied here")
         self._fault = "the installation of a snapshot did not end"
-        found = install(self.backend, directory, index)
+        found = install(self.backend, self.sessions, directory, index)
         ctx = self._ctx
         ctx.index, ctx.term, ctx.time, ctx.version = index, found.term, found.time, found.version
         self.last_applied = index

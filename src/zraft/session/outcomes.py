@@ -13,13 +13,15 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from zraft.errors import BackendError, Executed, Rejected, ReplicaFault, TooLarge, UsageError
+from zraft.errors import BackendError, Executed, Rejected, ReplicaFault, RequestError, TooLarge, UsageError
 from zraft.machine.backend import Reject
 from zraft.types import NotFound
 from zraft.wire.values import decode_value, encode_value
 
 Outcome: TypeAlias = Any
-"""A result (a value, or `msgspec.Raw` where it was encoded early), or an instance of `Rejected` or `BackendError`."""
+"""A result (a value, or `msgspec.Raw` where it was encoded early), or an instance of `RequestError`: `Rejected` or
+`BackendError`, and where a session write did not run one of those that `sessions.Sessions` names. What was sent again
+is a `replies.Replayed` around the outcome that it had."""
 
 UNENCODABLE: Final = "UnencodableResult"
 
@@ -32,7 +34,7 @@ FATAL: Final = (MemoryError, RecursionError, OSError, SystemError, ReplicaFault)
 
 def encode_result(outcome: Outcome) -> bytes:
     """The bytes of a result. Raises the outcome where it is an error, and `BackendError` where it cannot travel."""
-    if isinstance(outcome, BackendError | Rejected):
+    if isinstance(outcome, RequestError):
         raise outcome
     if type(outcome) is msgspec.Raw:
         return bytes(outcome)

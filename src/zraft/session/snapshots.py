@@ -1,6 +1,7 @@
-"""The files of a machine's snapshot: one of our own, and whatever the backend writes beside it.
+"""The files of a machine's snapshot: two of our own, and whatever the backend writes beside them.
 
-    zraft-machine    a frame of its own: what replicated state surrounds the backend, and the index it belongs to
+    zraft-machine    what replicated state surrounds the backend, and the index it belongs to
+    zraft-sessions   chunks of sessions with their kept replies, in the order of their ids
     ...              the backend's files; it sees and makes no name that begins with "zraft-"
 
 The index is captured in the same moment as the state and checked at installation: data of one index and a position of
@@ -16,11 +17,15 @@ import msgspec
 
 from zraft.errors import CorruptData, ReplicaFault, UsageError
 from zraft.machine.backend import Backend, Directory, ReadableFile, SyncSnapshot, WritableFile
+from zraft.machine.chunks import read_chunks, write_chunks
+from zraft.session.sessions import SavedSession, Sessions
 from zraft.types import Index, Millis, Term
 
 RESERVED: Final = "zraft-"
 _FILE: Final = "zraft-machine"
-FORMAT: Final = 1
+_SESSIONS: Final = "zraft-sessions"
+FORMAT: Final = 2
+_SESSIONS_FORMAT: Final = 1
 
 
 class Surroundings(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -40,6 +45,7 @@ class Captured(msgspec.Struct, frozen=True):
     """A machine's state, held still at one index until `write` has written it."""
 
     surroundings: Surroundings
+    sessions: list[SavedSession]
     writer: Callable[[Directory], None]
     is_sync: bool
     """`write` must run before anything more is applied; otherwise it may run in a worker thread, meanwhile."""
@@ -52,19 +58,22 @@ class Captured(msgspec.Struct, frozen=True):
         """Writes all files. Raises OSError, and what the backend raises; the snapshot has then failed."""
         with directory.create(_FILE) as file:
             file.write(msgspec.msgpack.encode(self.surroundings))
+        sessions = self.sessions
+        items = map(msgspec.msgpack.encode, sessions)
+        write_chunks(directory, _SESSIONS, format=_SESSIONS_FORMAT, count=len(sessions), items=items)
         self.writer(backend_directory(directory))
 
 
-def capture(backend: Backend, surroundings: Surroundings) -> Captured:
+def capture(backend: Backend, sessions: Sessions, surroundings: Surroundings) -> Captured:
     """Holds the present state. Raises what the backend's `snapshot` raises."""
     taken = backend.snapshot()
     if isinstance(taken, SyncSnapshot):
-        return Captured(surroundings, taken.writer, is_sync=True)
-    return Captured(surroundings, taken, is_sync=False)
+        return Captured(surroundings, sessions.saved(), taken.writer, is_sync=True)
+    return Captured(surroundings, sessions.saved(), taken, is_sync=False)
 
 
-def install(backend: Backend, directory: Directory, index: Index) -> Surroundings:
-    """Fills the fresh backend with the state after the entry at `index` and returns what surrounds it.
+def install(backend: Backend, sessions: Sessions, directory: Directory, index: Index) -> Surroundings:
+    """Fills the fresh backend and sessions with the state after the entry at `index` and returns what surrounds it.
 
     Raises `CorruptData` where the snapshot is unreadable or of another index, `ReplicaFault` where a newer version
     wrote it, OSError, and what the backend raises.
@@ -76,8 +85,21 @@ def install(backend: Backend, directory: Directory, index: Index) -> Surrounding
         raise ReplicaFault(
             f"the snapshot needs version {surroundings.version} of backend {backend.name!r}; here is {backend.version}"
         )
+    _install_sessions(sessions, directory, index)
     backend.install_snapshot(backend_directory(directory))
     return surroundings
+
+
+def _install_sessions(sessions: Sessions, directory: Directory, index: Index) -> None:
+    def install(items: list[Any]) -> int:
+        for item in items:
+            saved = msgspec.convert(item, SavedSession)
+            if saved.id > index:
+                raise ValueError(f"session {saved.id} in a snapshot at {index}")
+            sessions.install(saved)
+        return len(sessions)
+
+    read_chunks(directory, _SESSIONS, install, format=_SESSIONS_FORMAT)
 
 
 def _read(directory: Directory) -> Surroundings:

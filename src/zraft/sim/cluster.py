@@ -7,6 +7,7 @@ from zraft.core.recovered import RaftSettings
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import HostSettings
 from zraft.sim.chance import MILLION, Chance
+from zraft.sim.checks.sessions import SessionChecks
 from zraft.sim.checks.suite import Checks
 from zraft.sim.clients import ClientSettings, SimClient
 from zraft.sim.groups import SimGroup, group_id
@@ -15,6 +16,7 @@ from zraft.sim.node import SimNode, World
 from zraft.sim.operator import PEER, Operator
 from zraft.sim.profiles import Profile
 from zraft.sim.scheduler import Clock, Scheduler
+from zraft.sim.session_clients import SessionClient
 from zraft.sim.speech import SPEECHES
 from zraft.sim.trace import Trace
 from zraft.storage.store import StoreSettings
@@ -52,6 +54,10 @@ class Cluster:
         self.groups = [self._make_group(chance, number, checks[name]) for number, name in enumerate(self._named)]
         self.clients = {name: client for group in self.groups for name, client in group.clients.items()}
         self.operators = {group.operator.owner.name: group.operator for group in self.groups}
+        self.session_checks = SessionChecks(
+            [f"s{number}" for number in range(profile.sessions)], lambda: self.scheduler.now_ms
+        )
+        self.session_clients = self._make_session_clients(chance.split("sessions"))
 
     @property
     def checks(self) -> Checks:
@@ -138,6 +144,29 @@ class Cluster:
             for name in names
         }
 
+    def _make_session_clients(self, chance: Chance) -> dict[str, SessionClient]:
+        checks, peers = self.session_checks, [PeerId(PEER, name) for name in self.names]
+        for node in self.nodes.values() if checks.names else ():
+            node.on_turn = self._look_at_sessions
+        return {
+            name: SessionClient(
+                name,
+                self.scheduler,
+                self.network,
+                chance.split(name),
+                peers,
+                checks,
+                self.election_ms * chance.between(4, 12),
+                falls_silent=chance.below(3) == 0,
+            )
+            for name in checks.names
+        }
+
+    def _look_at_sessions(self, node: SimNode) -> None:
+        peer = node.host.peers.get(PEER) if node.host is not None else None
+        if peer is not None and peer.machine.is_between_batches:
+            self.session_checks.looked(node.name, peer.machine)
+
     def _moment(self) -> int:
         return self.scheduler.performed
 
@@ -159,6 +188,8 @@ class Cluster:
             node.receive(source, frame, is_peer=source in self.nodes)
         elif destination in self.operators:
             self.operators[destination].receive(frame)
+        elif destination in self.session_clients:
+            self.session_clients[destination].receive(frame)
         else:
             self.clients[destination].receive(frame)
 

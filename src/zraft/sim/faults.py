@@ -41,8 +41,8 @@ class Chaos:
             replay=rates.replay,
             replay_ms=10 * cluster.election_ms,
         )
-        for name in (*cluster.clients, *cluster.operators):
-            loss = rates.loss if name in cluster.clients else 0
+        for name in (*cluster.clients, *cluster.session_clients, *cluster.operators):
+            loss = rates.loss if name not in cluster.operators else 0
             for node_name in cluster.nodes:
                 weather = Weather(delay_ms=1, jitter_ms=rates.jitter_ms, loss=loss)
                 cluster.network.set_weather(name, node_name, weather)

@@ -80,6 +80,43 @@ def _leadership(group: SimGroup) -> tuple[Term, Member | None]:
     return max(terms, default=0), terms[max(terms)] if terms else None
 
 
+WATCH_TIMEOUTS = 20
+"""Election timeouts in which clients with sessions watch each other, all being well."""
+
+
+def check_sessions(cluster: Cluster) -> None:
+    """Silent clients' sessions end, though nobody writes (S5), those of others do not; no watch misses a change."""
+    holders = list(cluster.session_clients.values())
+    if not holders:
+        return
+    _sessions_end(cluster)
+    for holder in holders:
+        holder.wake()
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + WATCH_TIMEOUTS * cluster.election_ms)
+    leaving = next((holder for holder in holders if not holder.is_silent), None)
+    if leaving is not None:
+        leaving.leave()
+    for holder in holders:
+        holder.rest()
+    _sessions_end(cluster)
+    watches = [watched for holder in holders if not holder.is_silent for watched in holder.open_watches]
+    cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
+
+
+def _sessions_end(cluster: Cluster) -> None:
+    """After the longest period and three election timeouts those of silent clients are gone, and no others."""
+    holders = cluster.session_clients.values()
+    most = max(holder.timeout_ms for holder in holders)
+    cluster.scheduler.run_until(cluster.scheduler.now_ms + int(1.03 * most) + 3 * cluster.election_ms)
+    _, peers = _members(cluster, cluster.groups[0])
+    for holder in holders:
+        lives = [holder.session in peer.machine.sessions for peer in peers] if holder.session else []
+        if holder.is_silent and any(lives):
+            raise Violation("sessions", f"{holder.name} is silent, its session {holder.session} has not ended")
+        if not holder.is_silent and not all(lives):
+            raise Violation("sessions", f"session {holder.session} of {holder.name} has ended, and it was kept alive")
+
+
 def _start(node: SimNode) -> None:
     if not node.start() and not node.start():  # a rotten disk was exchanged for an empty one
         raise Violation("restart", f"{node.name} cannot start: {node.fault}")
@@ -146,17 +183,26 @@ def _is_equal(cluster: Cluster, group: SimGroup) -> bool:
     return False
 
 
+def _members(cluster: Cluster, group: SimGroup) -> tuple[str, list[Peer]]:
+    """The replicas of the last committed configuration; or what is wrong with that."""
+    ledger = group.checks.ledger
+    if not ledger.committed.configurations:
+        return "no configuration is committed", []
+    last = ledger.committed.configurations[-1].membership
+    if last is None or not last.is_stable:
+        return f"the configuration is not stable: {last}", []
+    peers = [peer for member in last.voters if (peer := _peer(cluster, group, member)) is not None]
+    if len(peers) < len(last.voters):
+        return f"not every member runs: {', '.join(str(member) for member in last.voters)}", []
+    return "", peers
+
+
 def _difference(cluster: Cluster, group: SimGroup) -> str:
     """Empty, or what keeps the members of the last committed configuration from being equal."""
     ledger = group.checks.ledger
-    if not ledger.committed.configurations:
-        return "no configuration is committed"
-    last = ledger.committed.configurations[-1].membership
-    if last is None or not last.is_stable:
-        return f"the configuration is not stable: {last}"
-    peers = [peer for member in last.voters if (peer := _peer(cluster, group, member)) is not None]
-    if len(peers) < len(last.voters):
-        return f"not every member runs: {', '.join(str(member) for member in last.voters)}"
+    problem, peers = _members(cluster, group)
+    if problem:
+        return problem
     states = [(peer.raft.log.last_index, peer.raft.commit_index, peer.machine.last_applied) for peer in peers]
     end = ledger.committed.end.last
     if any(state != (end, end, end) for state in states):

@@ -37,14 +37,15 @@ def judge(history: Sequence[Operation], committed: Trail, backend: str = "dict")
 
 
 def commands(committed: Trail, speech: Speech) -> list[Command]:
-    """The committed commands, in order."""
+    """The committed commands of light writes, in order; those of sessions have their own keys and checks."""
     found: list[Command] = []
     for mark in committed.marks:
         batch = mark.batch
         if batch is None or batch.kind != Kind.COMMANDS:
             continue
         for offset, item in enumerate(_ITEMS.decode(batch.payload)):
-            found.append(Command(batch.first + offset, *speech.heard(decode_value(item.command))))
+            if item.marks is None:
+                found.append(Command(batch.first + offset, *speech.heard(decode_value(item.command))))
     return found
 
 

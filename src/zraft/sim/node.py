@@ -94,6 +94,7 @@ class SimNode:
         """Bits of its disk were flipped: it may refuse to run, and then gets an empty disk."""
         self.on_change: Callable[[SimNode], None] = _ignore
         self.on_wipe: Callable[[SimNode], None] = _ignore
+        self.on_turn: Callable[[SimNode], None] = _ignore
         world.network.attach(self.owner)
 
     @property
@@ -281,6 +282,7 @@ class SimNode:
         duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
         self._watch(host)
         self._check_states(host)
+        self.on_turn(self)
         self._carry_out(duties)
         if host.failed and host.fatal is None:
             self._stop_failed()

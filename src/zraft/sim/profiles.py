@@ -80,6 +80,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of the node of some group's leader from all others."""
     stop: Range = (0, 0)
     """Of one replica, while its node goes on."""
+    sessions: int = 0
+    """Clients with sessions, besides the others; the backend is then "table"."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     max_log_count: tuple[int, ...] = (100_000, 60, 20)
@@ -219,6 +221,25 @@ PROFILES: Final = {
             cut_off=(10_000, 40_000),
             churn=(1_000, 20_000),
             skewed=80,
+        ),
+        Profile(
+            name="sessions",
+            backend="table",
+            sessions=4,
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(1, 3, 3, 3, 5),
+            clients=(1, 2),
+            keys=(1, 2),
+            skewed=0,
+            chaos_timeouts=80,
+            jitter_ms=(1, 100),
+            loss=(1_000, 100_000),
+            pause=(5_000, 20_000),
+            partition=(5_000, 30_000),
+            heal=(20_000, 100_000),
+            crash=(5_000, 30_000),
+            restart=(50_000, 300_000),
         ),
         Profile(
             name="calm",

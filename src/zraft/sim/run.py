@@ -14,7 +14,7 @@ from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.cluster import Cluster
 from zraft.sim.faults import Chaos
-from zraft.sim.healing import heal_all, heal_core
+from zraft.sim.healing import check_sessions, heal_all, heal_core
 from zraft.sim.judging import judge
 from zraft.sim.profiles import Profile, draw_rates, profile_named
 from zraft.types import Millis
@@ -103,12 +103,17 @@ class _Run:
             raise Violation("progress", "no group could be founded")
         for client in cluster.clients.values():
             client.start()
+        for holder in cluster.session_clients.values():
+            holder.start()
         scheduler.run_until(scheduler.now_ms + self._chance.below(10 * cluster.election_ms))
         self._chaos.begin()
         scheduler.run_until(scheduler.now_ms + self._profile.chaos_timeouts * cluster.election_ms)
         self._chaos.end()
         heal_core(cluster, self._chance.split("core"))
+        for holder in cluster.session_clients.values():
+            holder.rest()
         heal_all(cluster)
+        check_sessions(cluster)
         for client in cluster.clients.values():
             client.finish()
         backend = self._profile.backend

@@ -19,6 +19,15 @@ from zraft.errors import ProtocolError
 from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP
 from zraft.types import GroupId, Member, PeerId
 from zraft.wire.failures import Failed
+from zraft.wire.session_requests import (
+    Ping,
+    ResumeSession,
+    SessionQuery,
+    SessionWrite,
+    StartSession,
+    StopSession,
+    Triggered,
+)
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Index = Annotated[int, msgspec.Meta(ge=0, le=MAX_TERM)]
@@ -128,9 +137,13 @@ class RemovePeer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False)
     conf_index: _Index = 0
 
 
-Request: TypeAlias = (
+SessionRequest: TypeAlias = StartSession | ResumeSession | SessionWrite | SessionQuery | Ping | StopSession
+
+PlainRequest: TypeAlias = (
     Write | Query | Stat | GetConf | ListPeers | StartPeer | Bootstrap | ChangeMembership | Transfer | RemovePeer
 )
+
+Request: TypeAlias = PlainRequest | SessionRequest
 
 
 class SnapshotProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -252,7 +265,7 @@ class Started(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     member: Member
 
 
-Reply: TypeAlias = Result | Failed | Status | Conf | Peers | Started
+Reply: TypeAlias = Result | Failed | Status | Conf | Peers | Started | Triggered
 
 _Requests = Annotated[list[Request], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]
 _Replies = Annotated[list[Reply], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]

@@ -256,6 +256,74 @@ MUTANTS = (
         median=2,
     ),
     Mutant(
+        "BM-068",
+        "a client is told that its session lives when the end of it is already appended",
+        (
+            Change("zraft.peer.keeper:Keeper.run", "elif session.id in self._endings:", "elif False:"),
+            Change("zraft.peer.keeper:Keeper._of_session", "elif ending is not None:", "elif False:"),
+        ),
+        "sessions",
+        median=6,
+    ),
+    Mutant(
+        "BM-070",
+        "a new leader goes on with deadlines that are over",
+        (Change("zraft.peer.keeper:Keeper._grant_all", "now + session.timeout_ms", "now"),),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "BM-071",
+        "deadlines are compared with a clock that jumps by an hour",
+        (
+            Change(
+                f"{_PEER}.turn", "self.keeper.turn(now)", "self.keeper.turn(now + (wall // 1000 % 5 == 0) * 3_600_000)"
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "BM-076",
+        "a write that is sent again runs again",
+        (Change("zraft.session.sessions:Sessions.admit", "if sequence <= session.last:", "if False:"),),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "BM-082",
+        "a watch outlives the leadership in which it was set",
+        (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
+        "sessions",
+        median=2,
+    ),
+    Mutant(
+        "BM-083",
+        "of many changes at once one is lost",
+        (
+            Change(
+                "zraft.peer.keeper:Keeper.applied",
+                "self.watches.fire(machine.take_changes())",
+                "self.watches.fire(machine.take_changes()[1:])",
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "BM-084",
+        "what is removed fires no watch",
+        (
+            Change(
+                "zraft.peer.watches:Watches.fire",
+                "plain = _plain(",
+                "if type(key) is Change and key.kind != 'put': continue\n            plain = _plain(",
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
         "BM-090",
         "the leader counts itself before its disk is done",
         (

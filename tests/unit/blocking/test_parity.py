@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 import zraft
-from zraft import blocking
+from zraft import blocking, recipes
+from zraft.blocking import recipes as plain_recipes
 from zraft.client import functions
 
-NOT_YET = frozenset({"start_session"})
-"""Functions that a blocking form is not made of yet."""
 NAMES_OF_ASYNC = {"aclose": "close", "stop": "stop"}
 
 
 def public(kind: type) -> dict[str, Any]:
-    return {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_") and name not in NOT_YET}
+    return {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_")}
 
 
 def arguments(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
@@ -26,7 +25,7 @@ def arguments(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     return [(one.name, one.kind, one.default) for one in found]
 
 
-@pytest.mark.parametrize("name", ["Client", "LightSession", "Node"])
+@pytest.mark.parametrize("name", ["Client", "LightSession", "Node", "Session"])
 def test_every_public_method_is_there_with_the_same_arguments(name: str) -> None:
     """So that the documentation of one is that of the other."""
     asynchronous, plain = getattr(zraft, name), getattr(blocking, name)
@@ -38,12 +37,22 @@ def test_every_public_method_is_there_with_the_same_arguments(name: str) -> None
             assert arguments(ours) == arguments(its), method
 
 
+@pytest.mark.parametrize("name", recipes.__all__)
+def test_every_recipe_is_there_with_the_same_methods(name: str) -> None:
+    """For sessions without `async`."""
+    ours = public(getattr(plain_recipes, name))
+    for method, its in inspect.getmembers(getattr(recipes, name)):
+        if not method.startswith("_"):
+            assert not callable(its) or arguments(ours[method]) == arguments(its), method
+            assert not inspect.iscoroutinefunction(ours[method])
+
+
 def test_every_function_is_there_with_the_same_arguments() -> None:
     """Those of the package that talk to nodes."""
     names = [
         name
         for name, value in vars(functions).items()
-        if inspect.isfunction(value) and value.__module__ == functions.__name__ and name not in NOT_YET
+        if inspect.isfunction(value) and value.__module__ == functions.__name__
     ]
     for name in names:
         if name not in ("default_client",) and not name.startswith("_"):

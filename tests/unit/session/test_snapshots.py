@@ -75,7 +75,7 @@ def test_no_snapshot_stands_in_the_middle_of_a_batch() -> None:
     assert replica.capture().index == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"\x95", b"\x95\x01", b"\x94\x01\x03\x02\x28", b"\x95\x01\x03\x02\x28\xc0"])
+@pytest.mark.parametrize("content", [b"", b"\x95", b"\x95\x02", b"\x94\x02\x03\x02\x28", b"\x95\x02\x03\x02\x28\xc0"])
 def test_surroundings_that_cannot_be_read_are_corrupt(content: bytes) -> None:
     """Never another exception."""
     directory = snapshot_at_three()
@@ -87,10 +87,10 @@ def test_surroundings_that_cannot_be_read_are_corrupt(content: bytes) -> None:
 def test_a_newer_format_or_version_stops_the_peer() -> None:
     """It is never read as if it were old (BM-117)."""
     directory = snapshot_at_three()
-    directory.files["zraft-machine"] = b"\x96\x02\x03\x02\x28\x01\x00"
-    with pytest.raises(ReplicaFault, match=f"format 2; this version reads {FORMAT}"):
+    directory.files["zraft-machine"] = b"\x96\x03\x03\x02\x28\x01\x00"
+    with pytest.raises(ReplicaFault, match=f"format 3; this version reads {FORMAT}"):
         machine(Sum(PEER)).install_snapshot(directory, 3)
-    directory.files["zraft-machine"] = b"\x95\x01\x03\x02\x28\x02"
+    directory.files["zraft-machine"] = b"\x95\x02\x03\x02\x28\x02"
     with pytest.raises(ReplicaFault, match="needs version 2"):
         machine(Sum(PEER)).install_snapshot(directory, 3)
 

@@ -1,0 +1,148 @@
+"""What sessions promise, checked while a run goes on and once it is over.
+
+Formulas: every replica that has applied up to i holds the same sessions and kept replies (X2). A session ends only when
+its client stopped it, or at least its timeout after the last request was sent that the client saw answered (S1), by an
+entry (S2), on a clock that may run fast by a hundredth. Ids grow (BM-074). A counter ends between what was
+acknowledged and what was sent (X1). A watch fires for the first change after the state that its query read (W1, W2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from zraft.machine.backend import Change
+from zraft.machine.table_backend import TableBackend
+from zraft.machine.table_types import Get
+from zraft.session.machine import ReplicatedMachine
+from zraft.sim.checks.ghost import Trail, Violation
+from zraft.types import NOT_FOUND, Index, Millis, PeerId
+from zraft.wire.values import encode_value
+
+SLACK: float = 0.97
+"""The leader's clock may run a little faster than the client's."""
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A key that was watched from the state at `index` on."""
+
+    key: str
+    index: Index
+
+
+class Holder(Protocol):
+    """Whoever holds a session."""
+
+    name: str
+    session: int
+    heard_ms: Millis
+    timeout_ms: Millis
+
+
+class SessionChecks:
+    """Of one run. `names`: its clients with sessions; `now_ms`: true time."""
+
+    def __init__(self, names: Sequence[str], now_ms: Callable[[], Millis]) -> None:
+        self.names = list(names)
+        self._now_ms = now_ms
+        self._digests: dict[Index, tuple[int, str]] = {}
+        self._holders: dict[int, Holder] = {}
+        self._stopped: dict[int, None] = {}
+        self.largest = 0
+        """The largest id that any client has learnt."""
+        self._acknowledged: dict[str, int] = {}
+        self._sent: dict[str, int] = {}
+        self._fired: list[tuple[Watched, Index]] = []
+        self.ended = 0
+
+    # -- while it runs
+
+    def looked(self, node: str, machine: ReplicatedMachine) -> None:
+        """A replica has ended a turn."""
+        digest, applied = machine.sessions.digest(), machine.last_applied
+        other, first = self._digests.setdefault(applied, (digest, node))
+        if other != digest:
+            raise Violation("sessions", f"after {applied} {node} has other sessions than {first}")
+        gone = [session for session in self._holders if applied >= session and session not in machine.sessions]
+        for session in gone:
+            holder = self._holders.pop(session)
+            self.ended += 1
+            if session not in self._stopped:
+                self._check_end(holder, session, node)
+
+    def _check_end(self, holder: Holder, session: int, node: str) -> None:
+        silence = self._now_ms() - holder.heard_ms
+        if holder.session == session and silence < SLACK * holder.timeout_ms:
+            text = f"session {session} of {holder.name} has ended at {node} {silence} ms after it was answered"
+            raise Violation("sessions", f"{text}, its timeout is {holder.timeout_ms}")
+
+    def opened(self, holder: Holder, before: int) -> None:
+        """It has learnt the id of its session; `before` was the largest one known when it first asked."""
+        if holder.session <= before:
+            raise Violation("sessions", f"{holder.name} got session {holder.session} after {before} was known")
+        if holder.session in self._holders:
+            raise Violation("sessions", f"{holder.name} and {self._holders[holder.session].name} share a session")
+        self._holders[holder.session] = holder
+        self.largest = max(self.largest, holder.session)
+
+    def lives(self, session: int) -> bool:
+        """Nobody has seen it end."""
+        return session in self._holders
+
+    def told_gone(self, holder: Holder) -> None:
+        """It was told that its session has ended."""
+        if holder.session not in self._stopped:
+            self._check_end(holder, holder.session, "its leader")
+
+    def stops(self, session: int) -> None:
+        """Its client ends it itself."""
+        self._stopped[session] = None
+
+    def sent(self, counter: str, place: int) -> None:
+        """The write that counts to `place` is on its way."""
+        self._sent[counter] = max(self._sent.get(counter, 0), place)
+
+    def acknowledged(self, counter: str, place: int) -> None:
+        """Its client has seen the counter there."""
+        self._acknowledged[counter] = max(self._acknowledged.get(counter, 0), place)
+
+    def fired(self, watched: Watched, index: Index) -> None:
+        """A watch has fired for the entry at `index`."""
+        if index <= watched.index:
+            raise Violation("watches", f"a watch on {watched.key} from {watched.index} on fired for {index}")
+        self._fired.append((watched, index))
+
+    # -- once it is over
+
+    def judge(self, committed: Trail, open_watches: Sequence[Watched] = ()) -> None:
+        """Counters and watches against the committed log; `open_watches` were set while all was well.
+
+        Raises Violation.
+        """
+        machine = ReplicatedMachine(TableBackend(PeerId("judge", "nowhere:0")))
+        machine.collect_changes = True
+        for mark in committed.marks:
+            if mark.batch is not None:
+                machine.apply_batch(mark.batch, replies=False)
+        for counter, most in self._sent.items():
+            value = machine.query(encode_value(Get(counter)))
+            count = 0 if value is NOT_FOUND else value["value"]
+            least = self._acknowledged.get(counter, 0)
+            if not least <= count <= most:
+                text = f"{counter} counts {count}, acknowledged were {least}, sent {most}"
+                raise Violation("sessions", text)
+        changed: dict[object, list[Index]] = {}
+        for index, keys in machine.take_changes():
+            for key in keys:
+                changed.setdefault(key.key if isinstance(key, Change) else key, []).append(index)
+        for watched in open_watches:
+            missed = [at for at in changed.get(watched.key, []) if at > watched.index]
+            if missed:
+                raise Violation("watches", f"a watch on {watched.key} from {watched.index} on missed {missed}")
+        for watched, index in self._fired:
+            first = next((at for at in changed.get(watched.key, []) if at > watched.index), None)
+            if first != index:
+                text = f"a watch on {watched.key} from {watched.index} on fired for {index}; it changed at {first}"
+                raise Violation("watches", text)

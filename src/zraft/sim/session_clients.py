@@ -1,0 +1,287 @@
+"""Simulated clients with sessions: they count, keep temporary data, watch each other, fall silent, and check answers.
+
+A client sends each write until it is answered, always under its sequence; every increment of its counter must then
+answer its own place, however often it was sent and whoever led meanwhile (X1). Some of a run's clients fall silent for
+good: their sessions must end, those of the others must not. Requests travel as bytes over links that lose and delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from zraft.sim.chance import Chance
+from zraft.sim.checks.ghost import Violation
+from zraft.sim.checks.sessions import SessionChecks, Watched
+from zraft.sim.network import Network
+from zraft.sim.scheduler import Owner, Scheduler
+from zraft.types import Millis, PeerId, Value
+from zraft.wire.failures import Failed, FailureCode
+from zraft.wire.frames import array_of
+from zraft.wire.requests import Result, SessionRequest, decode_replies, encode_item
+from zraft.wire.session_requests import (
+    Ping,
+    SessionQuery,
+    SessionWrite,
+    StartSession,
+    StopSession,
+    Triggered,
+    TriggerReason,
+    decode_opened,
+)
+from zraft.wire.values import decode_value, encode_value
+
+MAYBE: Final = 1
+
+_AHEAD: Final = 4
+"""Writes that a client has under way at most."""
+
+_TEMPORARY: Final = 4
+"""Every so manieth write is temporary data; the others count."""
+
+
+class _Asked(msgspec.Struct):
+    """A request under way: `sequence` of a write, what is watched by a query."""
+
+    request: SessionRequest
+    sent_ms: Millis
+    sequence: int = 0
+    key: str = ""
+
+
+class SessionClient:
+    """One client, one session after the other. `served` counts answers; `acknowledged` increments by counter."""
+
+    def __init__(
+        self,
+        name: str,
+        scheduler: Scheduler,
+        network: Network,
+        chance: Chance,
+        peers: Sequence[PeerId],
+        checks: SessionChecks,
+        timeout_ms: Millis,
+        *,
+        falls_silent: bool,
+    ) -> None:
+        self.owner = Owner(name)
+        self.name = name
+        self._scheduler, self._network, self._chance, self._checks = scheduler, network, chance, checks
+        self._peers = list(peers)
+        self._target = chance.choice(self._peers)
+        self.timeout_ms = timeout_ms
+        self._falls_silent = falls_silent
+        self.is_silent = self.is_resting = False
+        self._is_tired = True
+        self.session = 0
+        self.heard_ms: Millis = 0
+        """When the last request was sent that was answered since."""
+        self._lives = self._before = 0
+        self._token = b""
+        self._is_stopping = False
+        self._number = 0
+        self._asked: dict[int, _Asked] = {}
+        self._sequence = self._known = 0
+        """The last write, and up to which one all are answered."""
+        self._answered: dict[int, int] = {}
+        """The index of each answered write of this session."""
+        self.served = 0
+        self.fired = 0
+        self._watches: dict[int, Watched] = {}
+        self._early: dict[int, Triggered] = {}
+        """Triggers that overtook the answer of their query, which no connection lets happen."""
+        network.attach(self.owner)
+
+    # -- its course
+
+    def start(self) -> None:
+        """Its first session is opened soon."""
+        self._renew()
+        self._tick(None)
+
+    def rest(self) -> None:
+        """From now on it keeps its session, and does nothing else; who has fallen silent stays so."""
+        self.is_resting = True
+
+    def wake(self) -> None:
+        """All is well now: it writes and watches as before, without naps, and does not fall silent by itself."""
+        self.is_resting = self._falls_silent = False
+        self._is_tired = False
+        self._watches.clear()
+
+    def leave(self) -> None:
+        """It falls silent for good."""
+        self.is_silent = True
+
+    @property
+    def open_watches(self) -> list[Watched]:
+        """What it watches, and has not been told of."""
+        return list(self._watches.values())
+
+    def _renew(self) -> None:
+        """The next session, with a token and a counter of its own."""
+        self._lives += 1
+        self._token = self._chance.bits().to_bytes(8, "big") + self._lives.to_bytes(8, "big")
+        self.session = self._sequence = self._known = 0
+        self._before = self._checks.largest
+        self._is_stopping = False
+        self._answered.clear()
+        self._asked.clear()
+        self._watches.clear()
+
+    @property
+    def counter(self) -> str:
+        """The key that the writes of this session count in."""
+        return f"n.{self.name}.{self._lives}"
+
+    def _tick(self, _: object) -> None:
+        chance = self._chance
+        if self._falls_silent and self.session and not self.is_resting and not chance.below(40):
+            self.is_silent = True
+        if self.is_silent:
+            return
+        if self.session and self._is_tired and not self.is_resting and chance.below(30) == 0:
+            nap_ms = self.timeout_ms * chance.between(95, 115) // 100
+            self._scheduler.after(nap_ms, self._hurry, chance.between(1, 30), owner=self.owner)
+            return
+        self._scheduler.after(1 + chance.exponential(max(self.timeout_ms // 10, 1)), self._tick, owner=self.owner)
+        if not self.session:
+            if not self.is_resting:
+                self._send([self._opening()])
+        elif self.is_resting or chance.below(3) == 0:
+            self._send([self._pinging()])
+        elif self._is_stopping or chance.below(60) == 0:
+            self._is_stopping = True
+            self._checks.stops(self.session)
+            self._send([self._ask(lambda n: StopSession(n, self._target.name, self.session, self._token))])
+        elif chance.below(4) == 0:
+            self._send([self._watching()])
+        else:
+            if self._sequence - self._known < _AHEAD:
+                self._sequence += 1
+            unanswered = [n for n in range(self._known + 1, self._sequence + 1) if n not in self._answered]
+            self._send([self._write(sequence) for sequence in unanswered])
+
+    def _hurry(self, pings: int) -> None:
+        """It was away for about its timeout: is its session still there?"""
+        if pings and self.session:
+            self._send([self._pinging()])
+            self._scheduler.after(1 + self._chance.below(8), self._hurry, pings - 1, owner=self.owner)
+        else:
+            self._tick(None)
+
+    # -- what it asks
+
+    def _ask(self, make: Callable[[int], SessionRequest], sequence: int = 0, key: str = "") -> bytes:
+        self._number += 1
+        request = make(self._number)
+        self._asked[self._number] = _Asked(request, self._scheduler.now_ms, sequence, key)
+        return encode_item(request)
+
+    def _opening(self) -> bytes:
+        return self._ask(lambda n: StartSession(n, self._target.name, self._token, self.timeout_ms))
+
+    def _pinging(self) -> bytes:
+        return self._ask(lambda n: Ping(n, self._target.name, self.session, self._token))
+
+    def _write(self, sequence: int) -> bytes:
+        is_temporary = sequence % _TEMPORARY == 0
+        command: Value = ["put", f"t.{self.name}", sequence] if is_temporary else ["increment", self.counter]
+        raw = msgspec.Raw(encode_value(command))
+        known, session = self._known, self.session
+        self._checks.sent(self.counter, self._place(sequence))
+        return self._ask(
+            lambda n: SessionWrite(n, self._target.name, session, self._token, sequence, known, raw, is_temporary),
+            sequence,
+        )
+
+    def _watching(self) -> bytes:
+        key = f"t.{self._chance.choice(self._checks.names)}"
+        raw = msgspec.Raw(encode_value(["get", key]))
+        return self._ask(lambda n: SessionQuery(n, self._target.name, self.session, self._token, raw, n), key=key)
+
+    def _place(self, sequence: int) -> int:
+        """The value of the counter once the writes up to `sequence` have run."""
+        return sequence - sequence // _TEMPORARY
+
+    def _send(self, items: Sequence[bytes]) -> None:
+        chance = self._chance
+        if chance.below(100) < 15 or not items:
+            self._target = chance.choice(self._peers)
+        if items:
+            self._network.send(self.name, self._target.node, array_of(list(items)))
+
+    # -- what it is told
+
+    def receive(self, frame: bytes) -> None:
+        """A frame of replies arrived."""
+        for reply in decode_replies(frame):
+            if isinstance(reply, Triggered):
+                self._triggered(reply)
+                continue
+            asked = self._asked.pop(reply.id, None)
+            if asked is None:
+                continue
+            if isinstance(reply, Result):
+                self._succeeded(asked, reply)
+            elif isinstance(reply, Failed):
+                self._failed(asked, reply)
+
+    def _succeeded(self, asked: _Asked, result: Result) -> None:
+        self.served += 1
+        request = asked.request
+        if isinstance(request, StartSession):
+            opened = decode_opened(result.value)
+            if not self.session:
+                self.session = opened.session
+                self.heard_ms = asked.sent_ms
+                self._checks.opened(self, self._before)
+            elif self.session != opened.session and self._checks.lives(self.session):
+                raise Violation("sessions", f"{self.name} opened {self.session} and {opened.session} with one token")
+            return
+        self.heard_ms = max(self.heard_ms, asked.sent_ms)
+        if isinstance(request, SessionWrite):
+            self._written(asked.sequence, result)
+        elif isinstance(request, SessionQuery):
+            self._watches[request.watch] = Watched(asked.key, result.index)
+            if request.watch in self._early:
+                self._triggered(self._early.pop(request.watch))
+        elif isinstance(request, StopSession):
+            self._renew()
+
+    def _written(self, sequence: int, result: Result) -> None:
+        before = self._answered.setdefault(sequence, result.index)
+        if before != result.index:
+            raise Violation("sessions", f"{self.name}: write {sequence} ran at {before} and at {result.index}")
+        value = decode_value(result.value)
+        if sequence % _TEMPORARY and value != self._place(sequence):
+            text = f"write {sequence} of session {self.session} counts {self.counter} to {value}"
+            raise Violation("sessions", f"{self.name}: {text}, not {self._place(sequence)}")
+        self._checks.acknowledged(self.counter, self._place(sequence))
+        while self._known + 1 in self._answered:
+            self._known += 1
+
+    def _triggered(self, fired: Triggered) -> None:
+        watched = self._watches.pop(fired.id, None)
+        if watched is None:
+            self._early[fired.id] = fired
+        elif fired.reason is TriggerReason.CHANGE:
+            self.fired += 1
+            self._checks.fired(watched, fired.index)
+
+    def _failed(self, asked: _Asked, failed: Failed) -> None:
+        request = asked.request
+        match failed.code:
+            case FailureCode.SESSION_EXPIRED if not isinstance(request, StartSession):
+                self._checks.told_gone(self)
+                self._renew()
+            case FailureCode.NOT_LEADER if failed.leader is not None:
+                self._target = failed.leader
+            case FailureCode.REQUEST_ERROR if failed.executed == MAYBE and asked.sequence <= self._known:
+                pass
+            case FailureCode.REQUEST_ERROR | FailureCode.REJECTED | FailureCode.BACKEND_ERROR:
+                raise Violation("sessions", f"{self.name}: write {asked.sequence} is answered {failed}")
+            case _:
+                self._target = self._chance.choice(self._peers)

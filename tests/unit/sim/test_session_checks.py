@@ -1,0 +1,135 @@
+"""The checks of sessions see what they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.unit.session.backends import PEER, machine
+from tests.unit.session.opening import OTHER, apply, batch_of, ending, opening, writing
+from zraft.machine.table_backend import TableBackend
+from zraft.session.machine import ReplicatedMachine
+from zraft.sim.checks.ghost import Mark, Trail, Violation
+from zraft.sim.checks.sessions import SessionChecks, Watched
+
+
+@dataclass
+class Holder:
+    """Holds session 1, and was answered at 0."""
+
+    name: str = "s0"
+    session: int = 1
+    heard_ms: int = 0
+    timeout_ms: int = 5000
+
+
+class Clock:
+    """Shows what a test says."""
+
+    now_ms = 0
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+def checks(clock: Clock | None = None) -> SessionChecks:
+    return SessionChecks(["s0"], clock or Clock())
+
+
+def table() -> ReplicatedMachine:
+    return machine(TableBackend(PEER))
+
+
+def test_a_session_that_ends_too_early_is_seen() -> None:
+    """And one that ends in time, or was stopped, is not; each is looked at once."""
+    clock = Clock()
+    for now_ms, is_stopped, is_wrong in ((100, False, True), (5000, False, False), (100, True, False)):
+        found, replica = checks(clock), table()
+        apply(replica, opening())
+        found.opened(Holder(), 0)
+        found.looked("n0", replica)
+        if is_stopped:
+            found.stops(1)
+        apply(replica, ending(1))
+        clock.now_ms = now_ms
+        if is_wrong:
+            with pytest.raises(Violation, match="has ended at n0 100 ms"):
+                found.looked("n0", replica)
+        else:
+            found.looked("n0", replica)
+            found.looked("n0", replica)
+            assert found.ended == 1
+
+
+def test_replicas_with_other_sessions_are_seen() -> None:
+    """At the same index."""
+    found, one, other = checks(), table(), table()
+    apply(one, opening())
+    apply(other, opening(OTHER))
+    found.looked("n0", one)
+    with pytest.raises(Violation, match="other sessions than n0"):
+        found.looked("n1", other)
+
+
+def test_an_id_that_does_not_grow_or_is_shared_is_seen() -> None:
+    """It would be no fencing token."""
+    found = checks()
+    found.opened(Holder(session=7), 0)
+    with pytest.raises(Violation, match="after 7 was known"):
+        found.opened(Holder(session=7), found.largest)
+    with pytest.raises(Violation, match="share"):
+        found.opened(Holder(session=7), 0)
+
+
+def committed(*items: bytes) -> Trail:
+    trail = Trail()
+    trail.append(Mark(len(items), 1, 0, batch=batch_of(items, 1)))
+    return trail
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "sent", "is_wrong"), [(2, 2, False), (1, 3, False), (3, 3, True), (0, 1, True)]
+)
+def test_a_counter_that_ran_twice_or_not_at_all_is_seen(acknowledged: int, sent: int, is_wrong: bool) -> None:
+    """Between what was acknowledged and what was sent."""
+    found = checks()
+    found.sent("n", sent)
+    found.acknowledged("n", acknowledged)
+    trail = committed(opening(), writing(1, 1, ["increment", "n"]), writing(1, 2, ["increment", "n"]))
+    if is_wrong:
+        with pytest.raises(Violation, match="n counts 2"):
+            found.judge(trail)
+    else:
+        found.judge(trail)
+
+
+def test_a_counter_that_nobody_wrote_is_zero() -> None:
+    """Whatever was sent may be lost, what was acknowledged may not."""
+    found = checks()
+    found.sent("n", 1)
+    found.judge(committed(opening()))
+    found.acknowledged("n", 1)
+    with pytest.raises(Violation, match="n counts 0"):
+        found.judge(committed(opening()))
+
+
+def test_a_watch_that_fires_too_early_or_misses_a_change_is_seen() -> None:
+    """The first change after the state that was read, and no other."""
+    put = [writing(1, n, ["put", "k", n]) for n in (1, 2, 3)]
+    found = checks()
+    with pytest.raises(Violation, match="fired for 2"):
+        found.fired(Watched("k", 2), 2)
+    found.fired(Watched("k", 2), 3)
+    found.judge(committed(opening(), *put))
+    found.fired(Watched("k", 2), 4)
+    with pytest.raises(Violation, match="it changed at 3"):
+        found.judge(committed(opening(), *put))
+
+
+def test_a_watch_that_did_not_fire_is_seen() -> None:
+    """Where it was set while nothing was lost."""
+    trail = committed(opening(), writing(1, 1, ["put", "k", 1]))
+    checks().judge(trail, [Watched("k", 2), Watched("other", 0)])
+    with pytest.raises(Violation, match="missed"):
+        checks().judge(trail, [Watched("k", 1)])
