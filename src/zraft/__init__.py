@@ -31,7 +31,7 @@ from zraft.client.functions import (
 from zraft.client.light_session import LightSession, Written
 from zraft.client.session import Session
 from zraft.client.triggers import WatchTrigger
-from zraft.client.views import Answered, Configuration, PeerStatus
+from zraft.client.views import Answered, Configuration, PeerStatus, SnapshotProgress
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
 from zraft.errors import (
     AddressInUse,
@@ -126,6 +126,7 @@ __all__ = [
     "Written",
     "Configuration",
     "PeerStatus",
+    "SnapshotProgress",
     "NOT_FOUND",
     "PeerId",
     "Answer",

@@ -19,6 +19,7 @@ from zraft.sim.judging import judge
 from zraft.sim.network import isolate
 from zraft.sim.profiles import PROFILES, Profile
 from zraft.sim.vault import SimVault, Steps, VaultFaults
+from zraft.wire.requests import SnapshotProgress
 
 POINTS = 60
 """Crash points tried at most, spread over all that there are."""
@@ -150,3 +151,24 @@ def test_bm_054_a_crash_between_any_two_steps_of_installing_a_snapshot(victim: s
         crash_at(run, name, event, power_loss=power_loss)
         run.committed(90)
         run.end()
+
+
+def test_a_simulated_fetch_tells_how_far_it_is() -> None:
+    """Piece by piece, never backwards, and nothing once it has ended."""
+    run = Run(3)
+    behind = run.cluster.nodes[run.leave_behind()]
+    seen: list[SnapshotProgress] = []
+
+    def is_installed() -> bool:
+        peers = behind.host.peers.values() if behind.host is not None else ()
+        seen.extend(found for peer in peers if (found := peer.status().fetching) is not None)
+        return behind.vault.tally.installed > 0
+
+    run.until(is_installed)
+    first = [one for one in seen if one.index == seen[0].index]
+    received = [one.received for one in first]
+    assert received == sorted(received)
+    assert received[0] == 0 < received[-1] == first[-1].total
+    assert behind.host is not None
+    assert [peer.status().fetching for peer in behind.host.peers.values()] == [None]
+    run.end()

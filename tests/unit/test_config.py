@@ -62,6 +62,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "snapshot_listener_addr": "127.0.0.1",
         "snapshot_listener_port": 0,
         "snapshot_receiver_addr": "127.0.0.1",
+        "snapshot_transfer_rate": None,
         "log_sync_mode": "default",
         "cluster_secret": None,
         "client_secret": None,
@@ -128,6 +129,7 @@ def test_a_duration_that_is_none_is_refused(key: str, value: Any) -> None:
         "max_segment_size",
         "max_command_size",
         "snapshot_listener_port",
+        "snapshot_transfer_rate",
     ],
 )
 @pytest.mark.parametrize(
@@ -172,6 +174,8 @@ def test_nothing_is_no_size(key: str) -> None:
         ("snapshot_dir", 5),
         ("snapshot_dir", None),
         ("snapshot_backup", 1),
+        ("snapshot_transfer_rate", (64 << 10) - 1),
+        ("snapshot_transfer_rate", "none"),
         ("cluster_secret", ""),
         ("client_secret", 5),
         ("log", 5),
@@ -349,6 +353,19 @@ def test_a_file_gives_units_or_milliseconds(tmp_path: Path) -> None:
     assert (config.log.console.output, config.log.error.size, config.log.crash.enabled) == ("both", 1 << 20, True)
 
 
+def test_a_rate_is_a_size_or_none(tmp_path: Path) -> None:
+    """In a file and in a variable, which can take back what the file says."""
+    assert load(tmp_path, 'snapshot_transfer_rate = "1.5MiB"').snapshot_transfer_rate == 1_572_864
+    assert load(tmp_path, "snapshot_transfer_rate = 65536").snapshot_transfer_rate == 65_536
+    assert load(tmp_path, 'snapshot_transfer_rate = "none"').snapshot_transfer_rate is None
+    told = [
+        load(tmp_path, 'snapshot_transfer_rate = "1MiB"', {"ZRAFT_SNAPSHOT_TRANSFER_RATE": text}).snapshot_transfer_rate
+        for text in ("64KiB", "70000", "none")
+    ]
+    assert told == [65_536, 70_000, None]
+    assert Config(snapshot_transfer_rate=1 << 20).snapshot_transfer_rate == 1 << 20
+
+
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     """As is none."""
     assert load(tmp_path, "") == Config.load(None, environment={}) == Config()
@@ -408,6 +425,9 @@ def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch)
         'max_log_bytes = "' + "9" * 5000 + 'B"',
         'max_log_count = "1000"',
         "snapshot_backup = 1",
+        "snapshot_transfer_rate = 0",
+        'snapshot_transfer_rate = "63KiB"',
+        'snapshot_transfer_rate = "fast"',
         "unknown = 1",
         "log = 1",
         "log.console = 1",

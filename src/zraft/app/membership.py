@@ -47,6 +47,8 @@ def status(peers: list[PeerId], timeout: float, cluster: str | None, as_json: bo
         for text in (waits_for(what) for what in found.values() if isinstance(what, PeerStatus)):
             if text:
                 print(f"the peers are changing: {text}")
+        for line in transfers_of(found):
+            print(line)
     for peer, why in silent.items():
         print(f"zraft: {peer} does not answer: {why}", file=sys.stderr)
     return 1 if silent else 0
@@ -74,6 +76,20 @@ def _status_table(found: dict[PeerId, PeerStatus | RequestError]) -> str:
         else:
             rows.append((peer, "unreachable", "-", "-", "-", "-", "-", "-", ""))
     return table(head, rows)
+
+
+def transfers_of(found: dict[PeerId, PeerStatus | RequestError]) -> list[str]:
+    """Snapshots on their way: as who gets one says, else as who sends it."""
+    statuses = [what for what in found.values() if isinstance(what, PeerStatus)]
+    lines = {
+        status.id: f"{status.id} fetches snapshot {coming.index}: {coming.received} of {coming.total} bytes"
+        for status in statuses
+        if (coming := status.fetching) is not None
+    }
+    for status in statuses:
+        for to, index in status.sending:
+            lines.setdefault(to, f"{status.id} sends snapshot {index} to {to}")
+    return list(lines.values())
 
 
 @click.command()

@@ -13,6 +13,15 @@ from zraft.wire import requests
 PeerRole: TypeAlias = Literal["loading", "blank", "follower", "candidate", "leader", "learner", "failed"]
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """A snapshot on its way to a peer: the one at `index`, and how many bytes of how many have arrived."""
+
+    index: Index
+    received: int
+    total: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerStatus:
     """One peer as it sees itself. `leader` is None while it knows none; `fault` says why a failed one is down.
@@ -20,7 +29,8 @@ class PeerStatus:
     `peers` are the voters of its newest configuration, which was appended at `conf_index`; `first_index` to
     `last_index` is its log, of which everything up to `commit_index` is decided and up to `last_applied` applied.
     While a change of the peers is under way, `target` is what they shall be, and `joining` names, at the leader, those
-    that learn before they vote, and up to which index each has the log.
+    that learn before they vote, and up to which index each has the log. `fetching` is the snapshot that is on its way
+    to this peer; `sending` names, at the leader, who may be fetching which one, by index, that it was offered.
     """
 
     id: PeerId
@@ -46,6 +56,8 @@ class PeerStatus:
     """Its node's `log_sync_mode`; with any other than "default" it acknowledges what may be lost."""
     target: tuple[PeerId, ...] = ()
     joining: tuple[tuple[PeerId, Index], ...] = ()
+    fetching: SnapshotProgress | None = None
+    sending: tuple[tuple[PeerId, Index], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,10 @@ class Answered(tuple[Value, Any]):  # noqa: SLOT001 - a tuple with room for `ind
 
 def status_of(status: requests.PeerStatus) -> PeerStatus:
     """What a node said about one of its peers."""
-    return PeerStatus(**msgspec.structs.asdict(status))
+    fields, coming = msgspec.structs.asdict(status), status.fetching
+    if coming is not None:
+        fields["fetching"] = SnapshotProgress(coming.index, coming.received, coming.total)
+    return PeerStatus(**fields)
 
 
 def configuration_of(conf: requests.Conf) -> Configuration:

@@ -97,6 +97,11 @@ def _size_from_file(value: Any) -> Any:
     return value
 
 
+def _rate_from_file(value: Any) -> Any:
+    """A TOML file has no None, and a variable that is given overrides the file."""
+    return None if value == "none" else _size_from_file(value)
+
+
 def _number_from_text(text: str) -> Any:
     return int(text) if re.fullmatch(r"-?[0-9]{1,40}", text) else text
 
@@ -196,6 +201,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "snapshot_listener_addr": _HOST_KEY,
     "snapshot_listener_port": _count(0, 65535),
     "snapshot_receiver_addr": _HOST_KEY,
+    "snapshot_transfer_rate": Key(_optional(_whole(limits.BULK_RATE_MIN, 1 << 40)), _rate_from_file, _number_from_text),
     "log_sync_mode": Key(_one_of("default", "leader_dirty", "dirty")),
     "cluster_secret": _SECRET,
     "client_secret": _SECRET,

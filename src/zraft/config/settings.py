@@ -65,6 +65,7 @@ class Config:
     snapshot_listener_addr: str
     snapshot_listener_port: int
     snapshot_receiver_addr: str
+    snapshot_transfer_rate: int | None
     log_sync_mode: SyncMode
     cluster_secret: str | None = field(repr=False)
     client_secret: str | None = field(repr=False)
@@ -90,6 +91,7 @@ class Config:
         snapshot_listener_addr: str | None = None,
         snapshot_listener_port: int = 0,
         snapshot_receiver_addr: str | None = None,
+        snapshot_transfer_rate: int | None = None,
         log_sync_mode: SyncMode = "default",
         cluster_secret: str | None = None,
         client_secret: str | None = None,

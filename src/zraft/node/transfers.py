@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from zraft import limits
+from zraft.core.entries import SnapshotMark
 from zraft.errors import CorruptData, Overloaded, StorageError, TransferError, ZraftError
 from zraft.node.timekeeper import now_ms
 from zraft.peer.vault import Fetch
@@ -99,9 +100,13 @@ class NodeTransfers:
         speak: Callable[[str, bytes], None],
         path_of: Callable[[Manifest], Path],
         failed: Callable[[Exception], None],
+        *,
+        rate: int | None = None,
     ) -> None:
+        """`rate`: bytes a second, at most, to each of those that are sent to; at least `limits.BULK_RATE_MIN`."""
         self._receiver, self._loop = receiver, loop
         self._speak, self._path_of, self._failed = speak, path_of, failed
+        self._rate = rate
         self._offers: dict[bytes, _Offer] = {}
         self._sending: dict[_Sending, None] = {}
         self._fetching: dict[int, _Fetching] = {}
@@ -155,6 +160,13 @@ class NodeTransfers:
     def cancel(self, number: int) -> None:
         """The fetch of this number is not wanted any more: `done` soon."""
         self._in_loop(self._cancel, number)
+
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        """How many bytes of how many have arrived; None where this is not being fetched."""
+        for fetching in list(self._fetching.values()):
+            if (fetching.job.meta.incarnation, fetching.job.mark) == (meta.incarnation, mark):
+                return fetching.arrived, fetching.manifest.size
+        return None
 
     def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
         """The snapshot at `index` is on its way to somebody."""
@@ -244,6 +256,7 @@ class NodeTransfers:
                 self._path_of(manifest),
                 files,
                 want.positions,
+                rate=self._rate,
                 is_cancelled=lambda: sending.is_cancelled,
             )
         except ZraftError as failure:

@@ -66,6 +66,9 @@ class Transfers(Protocol):
     def cancel(self, number: int) -> None:
         """The fetch of this number is not wanted any more: `done` soon."""
 
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        """How many bytes of how many have arrived; None where this is not being fetched."""
+
     def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
         """The snapshot at `index` is on its way to somebody."""
 
@@ -180,6 +183,10 @@ class RealVault:
         if manifest is None or manifest.mark != mark or self._transfers is None:
             return None
         return self._transfers.offer(manifest, to)
+
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        """How many bytes of how many have arrived; None where this is not being fetched."""
+        return self._transfers.progress(meta, mark) if self._transfers is not None else None
 
     # -- beside the port
 

@@ -506,6 +506,8 @@ class Peer:
             backend=self.backend,
             target=target_of(membership),
             joining=joining_of(raft),
+            fetching=self.snapshots.fetching(),
+            sending=self.snapshots.sending(),
         )
 
     def fail(self, reason: str, error: Exception | None = None) -> None:

@@ -127,6 +127,10 @@ class Shelf:
         """What `to` needs to fetch the snapshot at `mark`; None where it cannot be had."""
         return self._vault.offer(meta, mark, to) if self._vault is not None else None
 
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        """How many bytes of how many have arrived; None where this snapshot is not on its way here."""
+        return self._vault.progress(meta, mark) if self._vault is not None else None
+
     def choose(
         self, meta: ReplicaMeta, recovered: Recovered, make_machine: Callable[[ReplicaMeta], ReplicatedMachine]
     ) -> Chosen:

@@ -31,7 +31,8 @@ from zraft.session.machine import ReplicatedMachine
 from zraft.session.outcomes import attempted
 from zraft.session.snapshots import Captured
 from zraft.storage.replica import ReplicaMeta
-from zraft.types import Index, Member, Millis
+from zraft.types import Index, Member, Millis, PeerId
+from zraft.wire.requests import SnapshotProgress
 
 if TYPE_CHECKING:
     from zraft.peer.peer import Peer
@@ -238,6 +239,10 @@ class Snapshotting:
         self._offered[message.to] = _Offer(complete, now)
         return complete
 
+    def sending(self) -> tuple[tuple[PeerId, Index], ...]:
+        """Who may be fetching which snapshot from here."""
+        return tuple((to.peer, offer.message.mark.index) for to, offer in self._offered.items())
+
     def _stands(self, now: Millis, to: Member, offer: _Offer) -> bool:
         """The follower may still be fetching what it was offered."""
         role = self._peer.raft.role
@@ -276,6 +281,14 @@ class Snapshotting:
     def restore(self, message: InstallSnapshot, after_save: int) -> None:
         """The core wants this fetched and installed, once save `after_save` is durable."""
         self._restoring = _Restoring(message, after_save)
+
+    def fetching(self) -> SnapshotProgress | None:
+        """What is on its way here, and how far it is; None where nothing is, or it has arrived."""
+        if self._restoring is None or not self._restoring.is_asked:
+            return None
+        mark = self._restoring.message.mark
+        known = self._shelf.progress(self._meta, mark)
+        return SnapshotProgress(mark.index, *known) if known is not None else None
 
     def _fetch(self, now: Millis, restoring: _Restoring) -> None:
         message = restoring.message

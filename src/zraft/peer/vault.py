@@ -11,7 +11,8 @@ whole (files and folder synced, then renamed) or not at all.
     Drop     published snapshots of the replica below an index are deleted, but for those that are being fetched
     Forget   everything that is kept of the replica is deleted; its archives stay
 
-The synchronous methods serve recovery (`found`, `load`) and the moment in which a leader makes an offer.
+The synchronous methods serve recovery (`found`, `load`), the moment in which a leader makes an offer, and whoever asks
+how far a fetch is.
 """
 
 from __future__ import annotations
@@ -121,4 +122,10 @@ class Vault(Protocol):
         """What `to` needs to fetch the published snapshot at `mark`; None where there is none any more.
 
         An offer is good for one receiver, until a newer one is made to it or it has fetched the snapshot.
+        """
+
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        """How many bytes of how many have arrived of the snapshot at `mark`; None while it is not being fetched.
+
+        Cheap: it is asked with every status.
         """

@@ -121,6 +121,8 @@ class SimVault:
         """Renames, and deletions (None), since the folder was synced."""
         self._queues: dict[int, deque[VaultJob]] = {}
         self._offers: dict[int, tuple[_Key, Member]] = {}
+        self._arrived: dict[_Key, tuple[int, int]] = {}
+        """Of what is being fetched: bytes that have arrived, and all of them."""
         self._is_up = False
         self._next_offer = 1
         self.faults = VaultFaults()
@@ -162,6 +164,9 @@ class SimVault:
         self._offers[number] = (stored.key, to)
         return msgspec.msgpack.encode((number, stored.size, stored.checksum))
 
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        return self._arrived.get((meta.incarnation, mark.index))
+
     # What the simulation does to it.
 
     def crash(self, *, power_loss: bool) -> None:
@@ -169,6 +174,7 @@ class SimVault:
         self._is_up = False
         self._queues.clear()
         self._offers.clear()
+        self._arrived.clear()
         self._next_offer += 1_000_000  # no number of this life means anything in the next one
         if not power_loss:
             return
@@ -230,6 +236,8 @@ class SimVault:
 
     def _end(self, job: VaultJob, done: VaultDone) -> None:
         self._scheduler.after(0, self._tell, done, owner=self._owner)
+        if isinstance(job, Fetch):
+            self._arrived.pop((job.meta.incarnation, job.mark.index), None)
         queue = self._queues[job.meta.incarnation]
         queue.popleft()
         if queue:
@@ -282,6 +290,8 @@ class SimVault:
         number, size, checksum = _OFFER.decode(job.offer)
         faults, arrived, waited, garbled = self.faults, 0, 0, False
         source = self._others[job.sender.peer.node]
+        here = (job.meta.incarnation, job.mark.index)
+        self._arrived[here] = (0, size)
         while arrived < size:
             takes = self._takes()
             yield takes
@@ -296,6 +306,7 @@ class SimVault:
                 raise StorageError(f"{job.sender.peer.node} offers it no longer")
             waited = 0
             arrived += faults.piece_bytes
+            self._arrived[here] = (min(arrived, size), size)
             garbled = garbled or self._chance.happens(faults.garbled)
         offered = source.offered(number)
         if offered is None:

@@ -146,6 +146,14 @@ PlainRequest: TypeAlias = (
 Request: TypeAlias = PlainRequest | SessionRequest
 
 
+class SnapshotProgress(msgspec.Struct, frozen=True, array_like=True):
+    """A snapshot on its way here: the one at `index`, and how many bytes of how many have arrived."""
+
+    index: int
+    received: int
+    total: int
+
+
 class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
     """One replica as it sees itself. `leader` is None while none is known; `fault` says why a failed one is down."""
 
@@ -174,6 +182,9 @@ class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
     """Whom the change under way is to make the peers; empty: none is."""
     joining: tuple[tuple[PeerId, int], ...] = ()
     """At the leader: the new peers that learn, and up to which index each has the log."""
+    fetching: SnapshotProgress | None = None
+    sending: tuple[tuple[PeerId, int], ...] = ()
+    """At the leader: who may be fetching which snapshot that it was offered, by index."""
 
 
 REMOVED: Final = "removed"

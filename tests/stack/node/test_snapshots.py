@@ -128,7 +128,7 @@ def test_a_follower_whose_leader_goes_meanwhile_gets_a_snapshot_from_the_next(
     slow = threading.Event()
 
     def limited(*arguments: Any, **named: Any) -> int:
-        return send_files(*arguments, **named, rate=1 << 17 if slow.is_set() else None)
+        return send_files(*arguments, **{**named, "rate": 1 << 17 if slow.is_set() else None})
 
     monkeypatch.setattr(transfers, "send_files", limited)
 
@@ -234,3 +234,41 @@ def test_folders_and_ports_that_are_taken_stop_the_start(tmp_path: Path) -> None
             await within(one.stop())
 
     asyncio.run(work())
+
+
+def test_the_status_shows_a_snapshot_on_its_way(tmp_path: Path) -> None:
+    """At a `snapshot_transfer_rate` that takes seconds: bytes that become more, and where the leader sends it."""
+    seen: list[zraft.SnapshotProgress] = []
+
+    async def work() -> None:
+        async with LocalCluster(
+            3, folder=tmp_path, election_timeout=0.5, snapshot_transfer_rate=1 << 18, **OFTEN
+        ) as cluster:
+            client, peers = cluster.client, cluster.peers
+            session = await client.light_session(peers)
+            away = (await cluster.leader() + 1) % 3
+            await cluster.stop(away)
+            for at in range(0, 400, 20):
+                numbers = range(at, at + 20)
+                await session.write_many([(f"k-{number}", "x" * 4000) for number in numbers], timeout=WAIT_S)
+            await cluster.start(away)
+            async with asyncio.timeout(WAIT_S):
+                while len(seen) < 3:
+                    status = await client.stat(peers[away], timeout=WAIT_S)
+                    if status.fetching is not None and (not seen or status.fetching.received > seen[-1].received):
+                        seen.append(status.fetching)
+                        leading = await client.stat(peers[await cluster.leader()], timeout=WAIT_S)
+                        if (peers[away], status.fetching.index) in leading.sending:
+                            told.append(leading.id)
+                    assert status.snapshot_index < 300, f"it came before three looks: {seen}"
+                    await asyncio.sleep(0.02)
+            assert told
+            node = cluster.nodes[away]
+            assert node is not None
+            await wait_until("a snapshot came", lambda: node.status(peers[away].name).snapshot_index >= 300)
+            assert node.status(peers[away].name).fetching is None
+            await session.close()
+
+    told: list[PeerId] = []
+    asyncio.run(work())
+    assert all(0 <= one.received <= one.total and one.total > 1 << 20 for one in seen)

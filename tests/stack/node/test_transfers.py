@@ -34,7 +34,7 @@ HERE = ReplicaMeta("f", meta().group, 9, "dict")
 class Side:
     """One of two nodes: a vault with its transfers. What it says goes to the other one, through `filter`."""
 
-    def __init__(self, folder: Path, member: Member) -> None:
+    def __init__(self, folder: Path, member: Member, rate: int | None = None) -> None:
         self.member = member
         self.others: dict[str, Side] = {}
         self.said: list[Any] = []
@@ -42,7 +42,7 @@ class Side:
         self.failures: list[Exception] = []
         self.receiver = Receiver("127.0.0.1", 0)
         self.transfers = NodeTransfers(
-            self.receiver, asyncio.get_running_loop(), self._speak, self._path_of, self.failures.append
+            self.receiver, asyncio.get_running_loop(), self._speak, self._path_of, self.failures.append, rate=rate
         )
         self.kept = Vaulted(folder, self.transfers)
 
@@ -68,8 +68,8 @@ class Side:
 class Pair:
     """The leader has a snapshot at 200, of a few megabytes where `large`; the follower is to fetch it."""
 
-    def __init__(self, tmp_path: Path) -> None:
-        self.leader, self.follower = Side(tmp_path / "leader", LEADER), Side(tmp_path / "follower", FOLLOWER)
+    def __init__(self, tmp_path: Path, rate: int | None = None) -> None:
+        self.leader, self.follower = Side(tmp_path / "leader", LEADER, rate), Side(tmp_path / "follower", FOLLOWER)
         self.leader.others[FOLLOWER.peer.node] = self.follower
         self.follower.others[LEADER.peer.node] = self.leader
 
@@ -96,8 +96,8 @@ class Pair:
 
 
 @asynccontextmanager
-async def paired(tmp_path: Path) -> AsyncIterator[Pair]:
-    pair = Pair(tmp_path)
+async def paired(tmp_path: Path, rate: int | None = None) -> AsyncIterator[Pair]:
+    pair = Pair(tmp_path, rate)
     try:
         await pair.write()
         yield pair
@@ -146,8 +146,7 @@ class Cuts:
         is_cancelled = named.pop("is_cancelled")
         return send_files(
             *arguments,
-            **named,
-            rate=16 << 20,
+            **{**named, "rate": 16 << 20},
             on_progress=count,
             is_cancelled=lambda: sent[0] >= limit or is_cancelled(),
         )
@@ -319,13 +318,31 @@ def test_a_drop_leaves_what_is_being_sent(tmp_path: Path, monkeypatch: pytest.Mo
     asyncio.run(work())
 
 
-def test_a_node_that_stops_ends_what_it_sends_and_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_the_rate_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`snapshot_transfer_rate`: the sender is told; None is as fast as it goes."""
+    told: list[int | None] = []
+
+    def sending(*arguments: Any, **named: Any) -> int:
+        told.append(named["rate"])
+        return send_files(*arguments, **named)
+
+    monkeypatch.setattr(module, "send_files", sending)
+
+    async def work(folder: Path, rate: int | None) -> None:
+        async with paired(folder, rate) as pair:
+            assert (await pair.fetched(pair.offer())).error is None
+
+    asyncio.run(work(tmp_path / "limited", 64 << 20))
+    asyncio.run(work(tmp_path / "free", None))
+    assert told == [64 << 20, None]
+
+
+def test_a_node_that_stops_ends_what_it_sends_and_fetches(tmp_path: Path) -> None:
     """Promptly, and with nothing half published."""
 
     async def work() -> None:
-        async with paired(tmp_path) as pair:
+        async with paired(tmp_path, 1 << 16) as pair:
             assert (await asyncio.to_thread(pair.leader.kept.write_with, 300, large)).error is None
-            monkeypatch.setattr(module, "send_files", lambda *args, **named: send_files(*args, **named, rate=1 << 16))
             pair.fetch(pair.offer(300), 300)
             await wait_until("sending", lambda: pair.leader.transfers.is_sending(meta(), 300))
         again = Vaulted(tmp_path / "follower")

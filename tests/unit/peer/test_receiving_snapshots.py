@@ -12,7 +12,7 @@ from tests.unit.peer.world import World, peer_id, read, snapshots_every, wrote
 from zraft.core.messages import InstallSnapshot, SnapshotReply
 from zraft.errors import CorruptData, ReplicaFault, StorageError
 from zraft.peer.vault import Drop, Fetch, Install, VaultJob, Write
-from zraft.wire.requests import RemovePeer
+from zraft.wire.requests import RemovePeer, SnapshotProgress
 
 JobKind = type[VaultJob]
 
@@ -279,3 +279,33 @@ def test_an_old_leader_comes_back_to_a_compacted_group() -> None:
     world.settle()
     assert not world.asker.result(number)
     assert peer_id(old) in {member.peer for member in world[leader].peer().raft.membership.voters}  # type: ignore[union-attr]
+
+
+def test_the_status_tells_how_far_a_snapshot_is() -> None:
+    """Of who fetches it, and whom it is for at who leads; nothing before and nothing after."""
+    scene = Scene()
+    leader = scene.world[scene.leader]
+    assert (scene.peer.status().fetching, leader.peer().status().sending) == (None, ())
+    scene.until_job(Fetch)
+    total = leader.vault.found()[0].size
+    assert scene.peer.status().fetching == SnapshotProgress(30, 0, total)
+    scene.node.vault.arrived = 5
+    assert scene.peer.status().fetching == SnapshotProgress(30, 5, total)
+    assert leader.peer().status().sending == ((scene.peer.id, 30),)
+    assert (leader.peer().status().fetching, scene.peer.status().sending) == (None, ())
+    scene.until_job(Install)
+    assert scene.peer.status().fetching is None
+    scene.caught_up()
+    scene.world.advance(500)
+    assert (scene.peer.status().fetching, leader.peer().status().sending) == (None, ())
+
+
+def test_a_fetch_that_failed_is_not_on_its_way() -> None:
+    """Until it is offered again."""
+    scene = Scene()
+    scene.until_job(Fetch)
+    scene.node.vault.fail = lambda job: StorageError("cut off")
+    scene.node.sync_vault(1)
+    scene.world.settle()
+    assert scene.answers() == [False]
+    assert scene.peer.status().fetching is None

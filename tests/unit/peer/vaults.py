@@ -31,6 +31,8 @@ class FakeVault:
         self.performed: list[VaultJob] = []
         self.offers: dict[bytes, Key] = {}
         self.made = 0
+        self.arrived = 0
+        """Bytes of the snapshot that the oldest job fetches."""
         self.fail: Callable[[VaultJob], ZraftError | None] = lambda job: None
         self.unreadable = False
         """Its folder cannot be listed."""
@@ -70,6 +72,13 @@ class FakeVault:
         token = b"%s %d" % (self.node.encode(), self.made)
         self.offers[token] = key
         return token
+
+    def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
+        job = self.jobs[0] if self.jobs else None
+        if not isinstance(job, Fetch) or (job.meta, job.mark) != (meta, mark):
+            return None
+        source = self.others[job.sender.peer.node]
+        return self.arrived, source.published[source.offers[job.offer]][2].size
 
     def run(self) -> VaultDone:
         """Performs the oldest job."""
