@@ -27,6 +27,7 @@ SELF := $(MAKE)
 
 # A suite that runs no test fails (--every-suite-runs).
 PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum
+DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench
 
@@ -59,7 +60,7 @@ fix: $(STAMP) ## mend what ruff can mend, and format
 quick: check ## check and the fast suites, in less than a minute
 	$(PY) -m pytest -q -n $(WORKERS) $(QUICK_SUITES)
 
-PARTS := check pure-suites sim-suite mutants stack-suite simulation coverage
+PARTS := check pure-suites sim-suite deep-suites stack-suite simulation coverage
 test: $(STAMP) ## everything that CI runs; each part's time at the end
 	@mkdir -p build && rm -f $(TIMES) && $(PY) -m coverage erase
 	@status=0; for part in $(PARTS); do \
@@ -74,10 +75,10 @@ part-check: check
 part-pure-suites:
 	$(COVER) -n $(WORKERS) --every-suite-runs $(PURE_SUITES)
 part-sim-suite:
-	$(COVER) -n $(WORKERS) --every-suite-runs tests/sim --ignore tests/sim/mutants
-# Mutants run many seeds and show what the net catches, not what it covers: without the cost of counting lines.
-part-mutants:
-	$(PY) -m pytest -q -n $(WORKERS) --every-suite-runs tests/sim/mutants
+	$(COVER) -n $(WORKERS) --every-suite-runs tests/sim $(addprefix --ignore ,$(DEEP_SUITES))
+# Many runs each, which show what the net catches and not what it covers: without the cost of counting lines.
+part-deep-suites:
+	$(PY) -m pytest -q -n $(WORKERS) --every-suite-runs $(DEEP_SUITES)
 part-stack-suite:
 	$(COVER) -n $(STACK_WORKERS) --every-suite-runs tests/stack
 part-simulation:

@@ -6,6 +6,7 @@ always starts again, everybody comes to the same state, and nothing acknowledged
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,7 @@ from zraft.sim.profiles import PROFILES, Profile
 from zraft.sim.vault import SimVault, Steps, VaultFaults
 from zraft.wire.requests import SnapshotProgress
 
-POINTS = 60
+POINTS = int(os.environ.get("ZRAFT_CRASH_POINTS", "20"))
 """Crash points tried at most, spread over all that there are."""
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the contract share: three nodes for all of them, with a group of its own for each test."""
+"""What the tests of the contract share: three nodes for each file of them, with a group of its own for each test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBERS = count(1)
 
 
 class Nodes:
-    """Three nodes that live as long as the tests of this folder, and groups on them."""
+    """Three nodes that live as long as the tests of one file, and groups on them."""
 
     def __init__(self, cluster: BlockingCluster) -> None:
         self.cluster = cluster
@@ -32,9 +32,11 @@ class Nodes:
         return self.client.create(self.names(), backend, timeout=20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    """They are stopped at the end, which fails where one of them had stopped by itself.
+    """No test of another file runs meanwhile in this process: some break what all nodes of a process need.
+
+    They are stopped at the end, which fails where one of them had stopped by itself.
 
     Nothing here waits for an election, so nothing shall be one: not even on a machine that is busy for seconds.
     """
