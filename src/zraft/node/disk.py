@@ -61,15 +61,14 @@ class RealDisk:
         """Open and lock `folder`, making it where it does not exist.
 
         `report` is called from the writer thread. `deferring`: says when small saves are left to the caller, who
-        looks at `has_deferred` after each `submit`; None: never.
+        looks at `has_deferred` after each `submit`, and calls `heard` with each report; None: never.
         Raises DataDirUnsafe or DataDirInUse, with what to do about it.
         """
         self.folder = folder
         self._report = report
         self._promptness = deferring
         self._in_thread = 0
-        """Jobs that were queued for the thread, less `_done_in_thread`; each is counted by one side alone."""
-        self._done_in_thread = 0
+        """Jobs of the thread that the caller has not heard of yet: none of its own may be reported before them."""
         self._deferred: Job | None = None
         """The job that the caller does next; nothing that is submitted later may overtake it."""
         self._folder, self._lock = open_data_folder(folder)
@@ -92,7 +91,7 @@ class RealDisk:
             self._promptness is not None
             and self._promptness.is_prompt
             and self._deferred is None
-            and self._in_thread == self._done_in_thread
+            and not self._in_thread
             and is_small_save(job)
         ):
             self._deferred = job
@@ -113,6 +112,10 @@ class RealDisk:
             return None
         self._deferred = None
         return self._perform_timed(job, in_loop=True)
+
+    def heard(self) -> None:
+        """The caller was told of the next job that the thread has done."""
+        self._in_thread -= 1
 
     def _queue(self, job: Job) -> None:
         self._in_thread += 1
@@ -163,7 +166,6 @@ class RealDisk:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._report(self._perform_timed(job, in_loop=False))
-            self._done_in_thread += 1  # only now may the caller do a job itself: reports keep their order
 
     def _perform_timed(self, job: Job, *, in_loop: bool) -> Completion:
         promptness = self._promptness

@@ -476,6 +476,8 @@ class Node:
                 return  # the loop was closed without stopping the node; nobody is left to tell
 
     def _completed(self, done: Completion | VaultDone) -> None:
+        if self._disk is not None and isinstance(done, Completion):
+            self._disk.heard()
         if self._tell(done):
             self._schedule_turn()
 

@@ -244,7 +244,7 @@ class Peer:
         try:
             self._store.compact(self._name, self.raft.snapshot, index + 1)
         except (ReplicaFault, UsageError) as refusal:
-            self.fail(f"compaction to {index}: {refusal}")
+            self.fail(f"compaction to {index}: {refusal}", refusal)
             return False
         return True
 
@@ -314,7 +314,7 @@ class Peer:
             try:
                 self.snapshots.done(now, job, done)
             except ReplicaFault as fault:
-                self.fail(str(fault))
+                self.fail(str(fault), fault)
 
     def restored(self, now: Millis, mark: SnapshotMark, machine: ReplicatedMachine | None) -> None:
         """The snapshot at `mark` is durable here, and `machine` holds it; None: the log is ahead of it already.
@@ -351,14 +351,11 @@ class Peer:
     @property
     def due_ms(self) -> Millis:
         """When `wake` is due."""
-        due, settle_by, time_due = self.wake_at_ms, self.desk.settle_by_ms, self._time_due_ms
-        retry = self.snapshots.due_ms
-        if settle_by is not None and settle_by < due:
-            due = settle_by
-        for other in (retry, self.keeper.due_ms):
+        due = self.wake_at_ms
+        for other in (self.desk.settle_by_ms, self._time_due_ms, self.snapshots.due_ms, self.keeper.due_ms):
             if other is not None and other < due:
                 due = other
-        return due if time_due is None or time_due >= due else time_due
+        return due
 
     def turn(self, now: Millis, wall: int, *, apply_entries: int = APPLY_ENTRIES) -> None:
         """The turn ends: its writes become batches, its queries one read, and committed entries are applied."""
