@@ -18,10 +18,8 @@ import platform
 import statistics
 import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
-from systems import folder, ports
+from systems import three_servers
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -99,22 +97,8 @@ def main() -> int:
     if words.rounds < 1:
         parser.error("--rounds: at least 1")
     environment = {"ZRAFT_ELECTION_TIMEOUT": words.election_timeout}
-    with ExitStack() as stack:
-        data = stack.enter_context(folder())
-        servers = {}
-        for port in stack.enter_context(ports(3)):
-            server = ServerProcess(Path(data, f"n{port}"), f"127.0.0.1:{port}", environment=environment)
-            stack.callback(server.kill)
-            servers[PeerId("bench", server.address)] = server
-        try:
-            for server in servers.values():
-                server.start()
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                found, acknowledged = runner.run(measure(servers, words.rounds))
-        except (ZraftError, ExceptionGroup):
-            for server in servers.values():
-                print(f"{server.address}: {server.last_line()}", file=sys.stderr)
-            raise
+    with three_servers(environment) as servers, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        found, acknowledged = runner.run(measure(servers, words.rounds))
     times = sorted(round(seconds * 1000, 1) for seconds in found)
     median, load = statistics.median(times), os.getloadavg()[0]
     if words.json:

@@ -20,12 +20,11 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from systems import folder, ports
+from systems import three_servers
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -298,22 +297,8 @@ def main() -> int:
         "ZRAFT_TRAILING_LOG_COUNT": str(min(10_000, most // 10)),
         "ZRAFT_MAX_LOG_BYTES": "1000GiB",
     }
-    with ExitStack() as stack:
-        data = stack.enter_context(folder())
-        servers = {}
-        for port in stack.enter_context(ports(3)):
-            server = ServerProcess(Path(data, f"n{port}"), f"127.0.0.1:{port}", environment=environment)
-            stack.callback(server.kill)
-            servers[PeerId("bench", server.address)] = server
-        try:
-            for server in servers.values():
-                server.start()
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(measure(servers, figures, together=words.together))
-        except (ZraftError, ExceptionGroup):
-            for server in servers.values():
-                say(f"{server.address}: {server.last_line()}")
-            raise
+    with three_servers(environment) as servers, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(measure(servers, figures, together=words.together))
     figures.load = round(os.getloadavg()[0], 1)
     print(json.dumps(asdict(figures)) if words.json else text_of(figures))
     return 0 if figures.was_snapshot_used else 1

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zraft.app.processes import PortLease, ServerProcess
+from zraft.errors import ZraftError
+from zraft.types import PeerId
 
 HERE = Path(__file__).parent
 
@@ -74,6 +76,26 @@ def ports(count: int) -> Iterator[list[int]]:
     finally:
         for lease in leases:
             lease.release()
+
+
+@contextmanager
+def three_servers(environment: dict[str, str]) -> Iterator[dict[PeerId, ServerProcess]]:
+    """They serve with fresh data, each under the peer it may get; what they said last is printed after an error."""
+    with ExitStack() as stack:
+        data = stack.enter_context(folder())
+        servers = {}
+        for port in stack.enter_context(ports(3)):
+            server = ServerProcess(Path(data, f"n{port}"), f"127.0.0.1:{port}", environment=environment)
+            stack.callback(server.kill)
+            servers[PeerId("bench", server.address)] = server
+        try:
+            for server in servers.values():
+                server.start()
+            yield servers
+        except (ZraftError, ExceptionGroup):
+            for server in servers.values():
+                print(f"{server.address}: {server.last_line()}", file=sys.stderr)
+            raise
 
 
 def _run(command: list[str], timeout: float = 300) -> str:
