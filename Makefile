@@ -27,7 +27,9 @@ SELF := $(MAKE)
 
 # A suite that runs no test fails (--every-suite-runs).
 PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum
-DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py
+DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py \
+	tests/unit/storage/test_crashes.py
+IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench
 
@@ -73,9 +75,9 @@ test: $(STAMP) ## everything that CI runs; each part's time at the end
 .PHONY: $(addprefix part-,$(PARTS))
 part-check: check
 part-pure-suites:
-	$(COVER) -n $(WORKERS) --every-suite-runs $(PURE_SUITES)
+	$(COVER) -n $(WORKERS) --every-suite-runs $(PURE_SUITES) $(IGNORE_DEEP)
 part-sim-suite:
-	$(COVER) -n $(WORKERS) --every-suite-runs tests/sim $(addprefix --ignore ,$(DEEP_SUITES))
+	$(COVER) -n $(WORKERS) --every-suite-runs tests/sim $(IGNORE_DEEP)
 # Many runs each, which show what the net catches and not what it covers: without the cost of counting lines.
 part-deep-suites:
 	$(PY) -m pytest -q -n $(WORKERS) --every-suite-runs $(DEEP_SUITES)
