@@ -109,8 +109,8 @@ def test_bm_096_whoever_lost_an_entry_does_not_help_those_that_never_had_it() ->
 def test_bm_096_to_have_caught_up_with_an_old_leader_is_not_enough() -> None:
     """The leader of the term in which it acknowledged counts that for ever; so it has to step down first.
 
-    Five nodes: the leader and S2 have an entry, S2 loses it. A third one acknowledges it to the old leader: committed by
-    the leader, S2 and S3, and only two of them have it. If S2 voted again with less, S2, S4 and S5 would decide anew.
+    Five nodes: the leader and S2 have an entry, S2 loses it. S3 acknowledges it to the old leader: committed by the
+    leader, S2 and S3, and only two of them have it. If S2 voted again with less, S2, S4 and S5 would decide anew.
     """
     world = World(FIVE)
     first = world.found()
@@ -140,7 +140,7 @@ def test_bm_095_the_promise_outlives_every_restart() -> None:
     """Killed at any moment of its start, or later: it abstains until it has its log, and what was left of it stays."""
     world = World()
     first = world.found()
-    second, third = world.followers()
+    second, _ = world.followers()
     wrote(world, first, "early", 1)
     commits(world, (first, second), b"k" * 40)
     world.advance(2000)
