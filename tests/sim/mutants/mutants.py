@@ -6,6 +6,7 @@ import sys
 
 from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant, hunt
+from tests.sim.mutants.recovery import RECOVERY
 
 _PEER = "zraft.peer.peer:Peer"
 _CORE = "zraft.core"
@@ -133,6 +134,7 @@ MUTANTS = (
         near=31,
     ),
     *MEMBERSHIP,
+    *RECOVERY,
     Mutant(
         "BM-013",
         "who starts from a snapshot is in its term again",
