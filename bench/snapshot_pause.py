@@ -3,6 +3,7 @@
     python bench/snapshot_pause.py                        1,000,000 keys, at most 50 ms without an acknowledgement
     python bench/snapshot_pause.py --keys 100000 --json
     python bench/snapshot_pause.py --size 1000            values of 1000 bytes
+    python bench/snapshot_pause.py --lists                values that the garbage collector looks at
 
 A few clients write all the time. Two stretches are compared: before the snapshot is due, and from the moment in which
 its state is captured until it is published. A gap is the time between two acknowledgements, whoever got them; a pause
@@ -32,7 +33,7 @@ from zraft.app.processes import ServerProcess
 from zraft.client.client import Client
 from zraft.errors import ZraftError
 from zraft.node.catalogue import kept_below, wrong_with_kept
-from zraft.types import PeerId
+from zraft.types import PeerId, Value
 
 WRITERS = 16
 AT_ONCE = 1000
@@ -82,21 +83,21 @@ class Writes:
         )
 
 
-async def fill(client: Client, peer: PeerId, keys: int, size: int) -> None:
+async def fill(client: Client, peer: PeerId, keys: int, value: Value) -> None:
     """So many keys, which later writes replace."""
     async with client.light_session(peer) as session:
         for first in range(0, keys, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, keys))
-            await session.write_many([(f"k{number}", "x" * size) for number in numbers], timeout=PATIENCE_S)
+            await session.write_many([(f"k{number}", value) for number in numbers], timeout=PATIENCE_S)
 
 
-async def write_on(client: Client, peer: PeerId, writes: Writes, writer: int, keys: int, size: int) -> None:
+async def write_on(client: Client, peer: PeerId, writes: Writes, writer: int, keys: int, value: Value) -> None:
     """One write after the other, until it is over."""
     number, step = writer, 7919
     while not writes.is_over:
         number = (number + step) % keys
         sent = time.perf_counter()
-        await client.write(peer, (f"k{number}", "y" * size), timeout=PATIENCE_S)
+        await client.write(peer, (f"k{number}", value), timeout=PATIENCE_S)
         writes.times.append((sent, time.perf_counter()))
 
 
@@ -115,16 +116,16 @@ def watch(snapshots: Path) -> tuple[float, float]:
     raise Wrong(f"no snapshot within {PATIENCE_S:g} s")
 
 
-async def measure(server: ServerProcess, keys: int, size: int) -> tuple[Stretch, Stretch]:
+async def measure(server: ServerProcess, keys: int, value: Value) -> tuple[Stretch, Stretch]:
     """Before the snapshot, and while it was taken."""
     peer, writes = PeerId("bench", server.address), Writes()
     async with Client() as client:
         await client.create([peer], timeout=PATIENCE_S)
         print(f"storing {keys} keys", file=sys.stderr, flush=True)
-        await fill(client, peer, keys, size)
+        await fill(client, peer, keys, value)
         async with asyncio.TaskGroup() as tasks:
             for writer in range(WRITERS):
-                tasks.create_task(write_on(client, peer, writes, writer, keys, size))
+                tasks.create_task(write_on(client, peer, writes, writer, keys, value))
             began = time.perf_counter()
             try:
                 begun, published = await asyncio.to_thread(watch, server.folder / "snapshots")
@@ -151,10 +152,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=16, help="bytes of a value")
+    parser.add_argument("--lists", action="store_true", help="values are lists, which the garbage collector looks at")
     parser.add_argument("--calm-writes", type=int, default=30_000, help="writes under load before the snapshot is due")
     parser.add_argument("--at-most", type=float, default=50.0, metavar="MS", help="the longest gap that is accepted")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     words = parser.parse_args()
+    text = "x" * words.size
+    value: Value = [text] if words.lists else text
     environment = {
         "ZRAFT_MAX_LOG_COUNT": str(words.keys + words.calm_writes),
         "ZRAFT_MAX_LOG_BYTES": "1000GiB",
@@ -167,7 +171,7 @@ def main() -> int:
         stack.callback(server.kill)
         server.start()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            before, during = runner.run(measure(server, words.keys, words.size))
+            before, during = runner.run(measure(server, words.keys, value))
         size = check(Path(data, "n"), words.keys)
     is_good = during.longest_gap_ms <= words.at_most
     report(words, before, during, size, is_good=is_good)
