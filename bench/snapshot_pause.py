@@ -18,15 +18,13 @@ import asyncio
 import itertools
 import json
 import os
-import platform
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from systems import folder, ports
+from systems import fresh_servers, machine
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -164,25 +162,27 @@ def main() -> int:
         "ZRAFT_MAX_LOG_BYTES": "1000GiB",
         "ZRAFT_ELECTION_TIMEOUT": "5s",
     }
-    with ExitStack() as stack:
-        data = stack.enter_context(folder())
-        (port,) = stack.enter_context(ports(1))
-        server = ServerProcess(Path(data, "n"), f"127.0.0.1:{port}", environment=environment)
-        stack.callback(server.kill)
-        server.start()
+    with fresh_servers(1, environment) as servers:
+        (server,) = servers.values()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             before, during = runner.run(measure(server, words.keys, value))
-        size = check(Path(data, "n"), words.keys)
+        size = check(server.folder, words.keys)
     is_good = during.longest_gap_ms <= words.at_most
     report(words, before, during, size, is_good=is_good)
     return 0 if is_good else 1
 
 
 def report(words: Any, before: Stretch, during: Stretch, size: int, *, is_good: bool) -> None:
-    load = os.getloadavg()[0]
     if words.json:
-        found = {"keys": words.keys, "snapshot_bytes": size, "before": asdict(before), "during": asdict(during)}
-        print(json.dumps({**found, "at_most_ms": words.at_most, "is_good": is_good, "load": round(load, 1)}))
+        found: dict[str, Any] = {
+            "keys": words.keys,
+            "snapshot_bytes": size,
+            "before": asdict(before),
+            "during": asdict(during),
+        }
+        print(
+            json.dumps({**found, "at_most_ms": words.at_most, "is_good": is_good, "load": round(os.getloadavg()[0], 1)})
+        )
         return
     print(f"a snapshot of {words.keys} keys, {size / 2**20:.1f} MiB, group of one, {WRITERS} writers")
     for name, stretch in (("before", before), ("during", during)):
@@ -191,9 +191,7 @@ def report(words: Any, before: Stretch, during: Stretch, size: int, *, is_good: 
             f"p99 of writes {stretch.p99_ms} ms, longest write {stretch.longest_write_ms} ms"
         )
     print(f"{'good' if is_good else 'TOO LONG'}: a gap of at most {words.at_most:g} ms is wanted")
-    print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}; load {load:.1f} at the end"
-    )
+    print(machine())
 
 
 if __name__ == "__main__":
