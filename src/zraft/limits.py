@@ -159,8 +159,8 @@ SIMULATED_NODES: Final = 9
 ALARM_ENTRIES: Final = 4096
 """So often, in entries, replicas compare their states: a few dozen microseconds for what takes a tenth of a second."""
 
-ALARM_EFFECTS: Final = 64
-"""Entries of those, the last ones, whose effects are looked at one by one: 1 in 64, so that a write costs nothing."""
+ALARM_EFFECTS: Final = 32
+"""Entries of those, the last ones, whose effects are looked at one by one: 1 in 128, so that a write costs nothing."""
 
 ALARM_REPORTED: Final = 4
 """Samples in one report: what was lost comes again with the next three."""

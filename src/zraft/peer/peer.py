@@ -527,7 +527,7 @@ class Peer:
             joining=joining_of(raft),
             fetching=self.snapshots.fetching(),
             sending=self.snapshots.sending(),
-            fault=self.alarm.standing,
+            fault=self.alarm.standing or None,
         )
 
     def fail(self, reason: str, error: Exception | None = None) -> None:

@@ -1,6 +1,6 @@
 """When a replica looks at its own state, so that all of a group look at the same index.
 
-    entries   1 ............... 4033 .. 4096 ] ............... 8129 .. 8192 ... ]
+    entries   1 ............... 4065 .. 4096 ] ............... 8161 .. 8192 ... ]
               only applied      noted   sampled                noted   sampled when the batch ends
 
 The last entries before a multiple of `every` are noted one by one, what they did and which keys they changed; a sample
