@@ -41,6 +41,7 @@ from zraft.peer.desk import Asked, Desk, Reading
 from zraft.peer.duties import Note, Outbox, PeerChange
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.keeper import Keeper
+from zraft.peer.opening import loading_text
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.snapshotting import Snapshotting
 from zraft.peer.vault import VaultDone, VaultJob
@@ -523,6 +524,7 @@ class Peer:
             watchers=self.keeper.watches.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
+            fault=loading_text(raft),
             target=target_of(membership),
             joining=joining_of(raft),
             fetching=self.snapshots.fetching(),
