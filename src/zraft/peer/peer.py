@@ -524,12 +524,11 @@ class Peer:
             watchers=self.keeper.watches.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
-            fault=loading_text(raft),
+            fault=loading_text(raft) or self.alarm.standing or None,
             target=target_of(membership),
             joining=joining_of(raft),
             fetching=self.snapshots.fetching(),
             sending=self.snapshots.sending(),
-            fault=self.alarm.standing or None,
         )
 
     def fail(self, reason: str, error: Exception | None = None) -> None:
