@@ -55,6 +55,7 @@ from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
 from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
+from zraft.wire.states import Beside, State
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
 
@@ -68,6 +69,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
+    alarm_entries: int = limits.ALARM_ENTRIES
+    """So often replicas compare their states; 0: never. The same on every node, or they meet at no index."""
     sync_mode: str = "default"
     """What the operator calls `raft.counts_unsaved` and `store.sync`; for the status."""
 
@@ -121,7 +124,7 @@ class Host:
         self._mark_due_ms: Millis | None = None
         """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
         self._is_stopped = self._has_marked = False
-        self._to_self: list[tuple[GroupId, Message]] = []
+        self._to_self: list[tuple[GroupId, Message | State]] = []
         self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
         for name, loss in opened.losses.items():
@@ -178,6 +181,7 @@ class Host:
             make_machine=self.make_machine,
             snapshots=self.settings.snapshots,
             max_result_bytes=self.settings.max_result_bytes,
+            alarm_entries=self.settings.alarm_entries,
         )
         self.peers[meta.name] = peer
         self._active[meta.name] = peer
@@ -265,8 +269,8 @@ class Host:
 
     def receive(self, now: Millis, group: GroupId, message: Item) -> None:
         """A message from another node. One for a replica that is not here is dropped (BM-114)."""
-        if isinstance(message, NodeBeat):
-            self._liveness.received(message)
+        if isinstance(message, Beside):
+            self._heard(group, message)
             return
         name = message.to.peer.name
         peer = self.peers.get(name)
@@ -274,6 +278,16 @@ class Host:
             return
         self._active[name] = peer
         peer.step(now, Received(message))
+
+    def _heard(self, group: GroupId, word: NodeBeat | State) -> None:
+        """What another node says for itself, or one of its replicas about states."""
+        if isinstance(word, NodeBeat):
+            self._liveness.received(word)
+            return
+        peer = self.peers.get(word.to.peer.name)
+        if peer is not None and peer.meta.group == group:
+            self._active[peer.meta.name] = peer
+            peer.heard_beside(word)
 
     def request(self, now: Millis, client: Client, request: Request) -> None:
         """A client asks. It is answered once, in the duties of this or a later turn."""

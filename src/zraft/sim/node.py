@@ -32,8 +32,9 @@ from zraft.sim.vault import SimVault
 from zraft.storage.disk import Completion
 from zraft.types import Member, Millis
 from zraft.wire.frames import array_of
-from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
+from zraft.wire.states import Beside
 
 _ROTTABLE_BYTES = 2048
 """Files with less in them are left alone."""
@@ -359,7 +360,8 @@ class SimNode:
         world = self._world
         frames: dict[str, list[bytes]] = {}
         for group, message in duties.messages:
-            world.checks[message.sender.peer.name].sent(message)
+            if not isinstance(message, Beside):
+                world.checks[message.sender.peer.name].sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
         for beat in duties.node_beats:
             frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
@@ -404,7 +406,7 @@ class SimNode:
 
 
 def _item_text(item: Item) -> str:
-    return str(item) if isinstance(item, NodeBeat) else message_text(item).partition(" ")[2]
+    return str(item) if isinstance(item, Beside) else message_text(item).partition(" ")[2]
 
 
 def _ignore(_: SimNode) -> None:
