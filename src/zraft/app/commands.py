@@ -21,6 +21,12 @@ def _watch(_name: str) -> click.Command:
     return watch
 
 
+def _locking(name: str) -> click.Command:
+    from zraft.app import locking
+
+    return {"lock": locking.lock, "elect": locking.elect}[name]
+
+
 def _membership(name: str) -> click.Command:
     from zraft.app import membership
 
@@ -101,6 +107,10 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
         "get": _Row("Print the value of a key.", _entries),
         "delete": _Row("Remove a key.", _entries),
         "watch": _Row("Print the value of a key whenever it changes.", _watch),
+    },
+    "Run commands": {
+        "lock": _Row("Run a command while a lock is held.", _locking),
+        "elect": _Row("Run a command while this process leads.", _locking),
     },
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
