@@ -38,7 +38,6 @@ from zraft.types import GroupId, Member, Millis, PeerId
 from zraft.wire.frames import array_of
 from zraft.wire.peering import decode_messages, encode_message
 from zraft.wire.states import Beside
-from zraft.wire.states import Beside
 
 GROUP = GroupId(b"g" * 16)
 

@@ -61,6 +61,12 @@ def _snapshot(_name: str) -> click.Command:
     return snapshot
 
 
+def _replay(_name: str) -> click.Command:
+    from zraft.app.replaying import replay
+
+    return replay
+
+
 def _bench(_name: str) -> click.Command:
     from zraft.app.bench import bench
 
@@ -99,6 +105,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
         "snapshot": _Row("List, check and restore the snapshots of a node.", _snapshot),
+        "replay": _Row("Step through the last moments of a peer that failed.", _replay),
         "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
     },

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from zraft.core import events as e
-from zraft.core.text import member_text
+from zraft.core.text import Naming, member_text
 
 
-def event_text(event: e.Event) -> str:
+def event_text(event: e.Event, name: Naming = member_text) -> str:
     """`AppendEntries from b`, `propose #3`, `saved 4`: which event, in a few words."""
     match event:
         case e.Received():
-            return f"{type(event.message).__name__} from {member_text(event.message.sender)}"
+            return f"{type(event.message).__name__} from {name(event.message.sender)}"
         case e.Propose():
             return f"propose {' '.join(f'#{proposal.ref}' for proposal in event.proposals)}"
         case e.Read():
@@ -29,11 +29,11 @@ def event_text(event: e.Event) -> str:
         case e.SnapshotFailed():
             return f"failed to fetch snapshot {event.mark.index}"
         case e.Bootstrap():
-            return f"bootstrap {' '.join(map(member_text, event.membership.voters))}"
+            return f"bootstrap {' '.join(map(name, event.membership.voters))}"
         case e.ChangeMembership():
-            return f"change to {' '.join(map(member_text, event.target))}"
+            return f"change to {' '.join(map(name, event.target))}"
         case e.TransferLeadership():
-            return f"transfer {f'to {member_text(event.to)}' if event.to is not None else 'to the best'}"
+            return f"transfer {f'to {name(event.to)}' if event.to is not None else 'to the best'}"
         case _:
             return _short(event)
 

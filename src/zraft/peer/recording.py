@@ -130,7 +130,8 @@ def encode(recording: Recording) -> bytes | None:
     body: bytes = _ENCODER.encode(file)
     if len(body) > RECORDING_BYTES:
         return None
-    return MAGIC + google_crc32c.value(body).to_bytes(4, "big") + body
+    checksum: int = google_crc32c.value(body)
+    return MAGIC + checksum.to_bytes(4, "big") + body
 
 
 def decode(name: str, data: bytes) -> Recording:

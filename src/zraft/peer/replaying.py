@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from zraft.core import checkpoint
 from zraft.core.event_text import event_text
-from zraft.core.text import output_lines
+from zraft.core.text import output_lines, peer_text
 from zraft.errors import ReplicaFault
 from zraft.peer.recording import Recording
 
@@ -23,16 +23,16 @@ class Replay:
         """A line for each event, and below it what followed."""
         recording = self._recording
         raft = checkpoint.resume(recording.held, recording.log)
-        name = raft.me.peer.name
+        me = peer_text(raft.me)
         for now, event in recording.events:
-            yield f"{name} < {event_text(event)}"
+            yield f"{me} < {event_text(event, peer_text)}"
             try:
                 output = raft.step(now, event)
             except ReplicaFault as fault:
                 self.fault = str(fault)
                 yield f"  stops: {fault}"
                 return
-            for line in output_lines(output):
+            for line in output_lines(output, peer_text):
                 yield f"  {line}"
         if not recording.is_in_core:
             yield f"  stops: {recording.fault}"
