@@ -73,6 +73,12 @@ def _doctor(_name: str) -> click.Command:
     return doctor
 
 
+def _replay(_name: str) -> click.Command:
+    from zraft.app.replaying import replay
+
+    return replay
+
+
 def _bench(_name: str) -> click.Command:
     from zraft.app.bench import bench
 
@@ -116,6 +122,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
         "snapshot": _Row("List, check and restore the snapshots of a node.", _snapshot),
         "doctor": _Row("Say what is left of a broken group, and make a new one of it.", _doctor),
+        "replay": _Row("Step through the last moments of a peer that failed.", _replay),
         "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
     },
