@@ -22,6 +22,8 @@ from __future__ import annotations
 from copy import copy
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from zraft.errors import (
     ConnectionTimeout,
     Executed,
@@ -105,8 +107,9 @@ class Lifeline:
 
         Late or out of order, it never shortens the life. An answer after the end changes nothing.
         """
-        if self._error is None:
-            self._proven_at = sent_at if self._proven_at is None else max(self._proven_at, sent_at)
+        proven_at = self._proven_at
+        if self._error is None and (proven_at is None or proven_at < sent_at):
+            self._proven_at = sent_at
 
     def found(self) -> None:
         """The peer that is asked has shown that it leads."""
@@ -147,18 +150,19 @@ class Lifeline:
 CallT = TypeVar("CallT")
 
 
-class Pending(Generic[CallT]):
+class Pending(msgspec.Struct, Generic[CallT], eq=False):
     """A write that is not answered yet, made by a `Window`. `call` is the caller's."""
 
-    __slots__ = ("call", "is_under_way", "lost", "sent", "sent_at", "sequence", "temporary")
-
-    def __init__(self, sequence: int, call: CallT, *, temporary: bool) -> None:
-        self.sequence, self.call, self.temporary = sequence, call, temporary
-        self.sent, self.lost = 0, 0
-        """How often it was sent, and how many of these copies nobody will tell the fate of."""
-        self.sent_at = 0.0
-        self.is_under_way = False
-        """Sent over the connection that there is, and not answered."""
+    sequence: int
+    call: CallT
+    temporary: bool
+    sent: int = 0
+    """How often it was sent."""
+    lost: int = 0
+    """How many of these copies nobody will tell the fate of."""
+    sent_at: float = 0.0
+    is_under_way: bool = False
+    """Sent over the connection that there is, and not answered."""
 
     @property
     def executed(self) -> Executed:
@@ -200,7 +204,7 @@ class Window(Generic[CallT]):
         """
         if is_bound and self._next - self._first >= SESSION_UNANSWERED:
             raise Overloaded(f"{SESSION_UNANSWERED} writes of this session are unanswered", reason="session")
-        write = Pending(self._next, call, temporary=temporary)
+        write = Pending(self._next, call, temporary)
         self._pending[self._next] = write
         self._next += 1
         return write
@@ -217,6 +221,8 @@ class Window(Generic[CallT]):
     def sent(self, write: Pending[CallT], now: float) -> None:
         """It is under way."""
         write.sent, write.sent_at, write.is_under_way = write.sent + 1, now, True
+        if write.sequence == self._cursor:
+            self._cursor += 1
 
     def refused(self, write: Pending[CallT], *, is_known: bool = True) -> None:
         """It is to be sent again. `is_known`: this copy did not run and never will."""
@@ -239,9 +245,12 @@ class Window(Generic[CallT]):
         if self._hole is not None and write.sequence > self._hole:
             raise InvariantViolation(f"write {write.sequence} was answered, and {self._hole} before it never ran")
         self._remove(write)
-        while self._first < self._next and self._first not in self._pending and self._first != self._hole:
-            self._first += 1
-        self._cursor = max(self._cursor, self._first)
+        first, end, pending = self._first, self._next, self._pending
+        while first < end and first not in pending and first != self._hole:
+            first += 1
+        self._first = first
+        if self._cursor < first:
+            self._cursor = first
 
     def leave_out(self, write: Pending[CallT]) -> None:
         """No leader accepts it: it did not run, and its number is free, unless `is_stuck`."""

@@ -59,6 +59,8 @@ from zraft.wire.session_requests import (
 
 _LIFE_BITS: Final = 62
 
+_UNASKED: Final[Told] = (None, -1.0)
+
 _PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
 """What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
 
@@ -157,15 +159,14 @@ class Upkeep:
         self, command: msgspec.Raw, *, temporary: bool, seconds: float, is_bound: bool = True
     ) -> asyncio.Future[Outcome]:
         """What will become of the next write. Raises `Overloaded` where it is bound to what may be unanswered."""
-        deadline = monotonic() + seconds
+        now = monotonic()
+        deadline = now + seconds
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._window.add(
-            Call(command, future, deadline=deadline, seconds=seconds), temporary=temporary, is_bound=is_bound
-        )
+        self._window.add(Call(command, future, deadline, seconds), temporary=temporary, is_bound=is_bound)
         if deadline < self._due_at:
             self._due_at = deadline
             self._arm(deadline)
-        self._send()
+        self._send(now)
         return future
 
     async def query(self, data: msgspec.Raw, watch: Hashable, seconds: float) -> Result:
@@ -233,26 +234,20 @@ class Upkeep:
             self.line.asked(now, owed=False)
             self._arm(self.line.silent_at(connection.heard_at))
 
-    def _send(self) -> None:
+    def _send(self, now: float | None = None) -> None:
         """Whatever is to be sent and may be, in its order."""
-        connection, now = self._connection, monotonic()
+        connection = self._connection
         if connection is None or not self.line.is_connected:
             return
+        now = monotonic() if now is None else now
         if now < self._paused_until:
             self._arm(self._paused_until)
             return
         window, name = self._window, self._peer.name
         while (write := window.next_to_send()) is not None:
-            number = connection.draw()
+            number, known = connection.draw(), window.acknowledged
             request = SessionWrite(
-                number,
-                name,
-                self.id,
-                self.token,
-                write.sequence,
-                window.acknowledged,
-                write.call.command,
-                write.temporary,
+                number, name, self.id, self.token, write.sequence, known, write.call.command, write.temporary
             )
             try:
                 if not self._tell(connection, request, write, now):
@@ -275,7 +270,8 @@ class Upkeep:
         now: float,
     ) -> bool:
         """False: too much waits to be sent; it is tried again in a moment."""
-        self._asks(now)
+        if not self._told:
+            self._asks(now)
         if not connection.tell(request):
             self._pause(0.0)
             return False
@@ -309,24 +305,25 @@ class Upkeep:
         if isinstance(reply, Triggered):
             self.watching.fired(reply)
             return
-        told, sent_at = self._told.pop(reply.id, (None, -1.0))
+        told, sent_at = self._told.pop(reply.id, _UNASKED)
         connection = self._connection
         if sent_at < 0 or connection is None:
             return
-        if isinstance(reply, Failed):
+        if type(reply) is Result:
+            if isinstance(told, Pending):
+                self.line.answered(sent_at)
+                self._window.answered(told)
+                told.call.end(reply)
+            elif told is None:
+                self._proven(reply, sent_at)
+            elif isinstance(told, Stopping):
+                self.end("closed", SessionClosed("this session was stopped"))
+            else:
+                assert_never(told)
+        elif isinstance(reply, Failed):
             self._refused(connection, told, sent_at, connection.error_of(reply))
-        elif not isinstance(reply, Result):
-            raise ProtocolError(f"a node answered a session with {type(reply).__name__}")
-        elif isinstance(told, Pending):
-            self.line.answered(sent_at)
-            self._window.answered(told)
-            told.call.end(reply)
-        elif told is None:
-            self._proven(reply, sent_at)
-        elif isinstance(told, Stopping):
-            self.end("closed", SessionClosed("this session was stopped"))
         else:
-            assert_never(told)
+            raise ProtocolError(f"a node answered a session with {type(reply).__name__}")
         if self._stopping is not None:
             self._send()
 
