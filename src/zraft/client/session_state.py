@@ -45,7 +45,7 @@ _SHARE: Final = 4
 class Lifeline:
     """Whether the session lives, and what is to be done when, seen from its client."""
 
-    __slots__ = ("_asked_at", "_began_at", "_error", "_is_lost", "_proven_at", "patience_s", "timeout_s")
+    __slots__ = ("_asked_at", "_began_at", "_error", "_is_lost", "_proven_at", "expires_at", "patience_s", "timeout_s")
 
     def __init__(self, timeout_s: float, now: float) -> None:
         self.timeout_s = timeout_s
@@ -55,6 +55,8 @@ class Lifeline:
         """When that was sent which was answered, the latest of all; None: nothing was answered."""
         self._asked_at = now
         """When that was sent before which the peer owed nothing."""
+        self.expires_at = now + timeout_s
+        """When it is over unless something is answered that was sent later than the last."""
         self._is_lost = False
         self._error: tuple[State, RequestError] | None = None
 
@@ -84,11 +86,6 @@ class Lifeline:
         return self._error is None and self._proven_at is not None and not self._is_lost
 
     @property
-    def expires_at(self) -> float:
-        """When it is over unless something is answered that was sent later than the last."""
-        return (self._began_at if self._proven_at is None else self._proven_at) + self.timeout_s
-
-    @property
     def ping_at(self) -> float:
         """When to ping unless something is answered before."""
         return (self._began_at if self._proven_at is None else self._proven_at) + self.timeout_s / 2
@@ -110,6 +107,7 @@ class Lifeline:
         proven_at = self._proven_at
         if self._error is None and (proven_at is None or proven_at < sent_at):
             self._proven_at = sent_at
+            self.expires_at = sent_at + self.timeout_s
 
     def found(self) -> None:
         """The peer that is asked has shown that it leads."""
@@ -118,6 +116,7 @@ class Lifeline:
     def adopt(self, timeout_s: float) -> None:
         """A resumed session keeps the timeout that it was started with."""
         self.timeout_s, self.patience_s = timeout_s, min(PATIENCE_S, timeout_s / _SHARE)
+        self.expires_at = (self._began_at if self._proven_at is None else self._proven_at) + timeout_s
 
     def lost(self) -> None:
         """Nobody answers for now."""
@@ -211,11 +210,16 @@ class Window(Generic[CallT]):
 
     def next_to_send(self) -> Pending[CallT] | None:
         """The first that is not under way. None: there is none, or a hole has to be closed first."""
-        while self._hole is None and self._cursor < self._next:
-            write = self._pending.get(self._cursor)
+        cursor, end = self._cursor, self._next
+        if cursor == end or self._hole is not None:
+            return None
+        while cursor < end:
+            write = self._pending.get(cursor)
             if write is not None and not write.is_under_way:
+                self._cursor = cursor
                 return write
-            self._cursor += 1
+            cursor += 1
+        self._cursor = cursor
         return None
 
     def sent(self, write: Pending[CallT], now: float) -> None:
@@ -244,8 +248,9 @@ class Window(Generic[CallT]):
         """It ran, or its outcome is decided for ever."""
         if self._hole is not None and write.sequence > self._hole:
             raise InvariantViolation(f"write {write.sequence} was answered, and {self._hole} before it never ran")
-        self._remove(write)
         first, end, pending = self._first, self._next, self._pending
+        if pending.pop(write.sequence, None) is not write:
+            raise InvariantViolation(f"write {write.sequence} of the session is not unanswered")
         while first < end and first not in pending and first != self._hole:
             first += 1
         self._first = first
@@ -254,7 +259,8 @@ class Window(Generic[CallT]):
 
     def leave_out(self, write: Pending[CallT]) -> None:
         """No leader accepts it: it did not run, and its number is free, unless `is_stuck`."""
-        self._remove(write)
+        if self._pending.pop(write.sequence, None) is not write:
+            raise InvariantViolation(f"write {write.sequence} of the session is not unanswered")
         self._hole = write.sequence if self._hole is None else min(self._hole, write.sequence)
         self._is_torn |= write.lost > 0
         self._close_hole()
@@ -270,10 +276,6 @@ class Window(Generic[CallT]):
 
     def _behind(self, hole: int) -> list[Pending[CallT]]:
         return [write for write in self._pending.values() if write.sequence > hole]
-
-    def _remove(self, write: Pending[CallT]) -> None:
-        if self._pending.pop(write.sequence, None) is not write:
-            raise InvariantViolation(f"write {write.sequence} of the session is not unanswered")
 
     def _close_hole(self) -> None:
         """Once nothing behind it is under way: they move up."""

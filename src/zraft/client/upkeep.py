@@ -137,11 +137,11 @@ class Upkeep:
 
     def is_over(self) -> bool:
         """By now at the latest, whether or not the timer came to it."""
-        now = monotonic()
-        if not self.line.is_over and self._is_begun and now >= self.line.expires_at:
-            self.line.check(now, self._rotation.missing(now))
+        line = self.line
+        if self._is_begun and not line.is_over and (now := monotonic()) >= line.expires_at:
+            line.check(now, self._rotation.missing(now))
             self._finish()
-        return self.line.is_over
+        return line.is_over
 
     def state(self) -> State:
         """As users see it, now. Ends nothing, so that any thread may ask."""
@@ -229,10 +229,11 @@ class Upkeep:
 
     def _asks(self, now: float) -> None:
         """Before a request is sent: from when on the peer may be called silent."""
-        connection = self._connection
+        connection, line = self._connection, self.line
         if connection is not None and not self._told and not connection.owes:
-            self.line.asked(now, owed=False)
-            self._arm(self.line.silent_at(connection.heard_at))
+            line.asked(now, owed=False)
+            if now + line.patience_s < self._timer_at:
+                self._arm(line.silent_at(connection.heard_at))
 
     def _send(self, now: float | None = None) -> None:
         """Whatever is to be sent and may be, in its order."""
@@ -249,12 +250,16 @@ class Upkeep:
             request = SessionWrite(
                 number, name, self.id, self.token, write.sequence, known, write.call.command, write.temporary
             )
+            if not self._told:
+                self._asks(now)
             try:
-                if not self._tell(connection, request, write, now):
+                if not connection.tell(request):  # too much waits to be sent
+                    self._pause(0.0)
                     return
             except TooLarge as error:
                 self._left_out(write, error)
                 continue
+            self._told[number] = write, now
             window.sent(write, now)
         stopping = self._stopping
         if stopping is not None and not len(window) and not any(told is stopping for told, _ in self._told.values()):
@@ -265,13 +270,12 @@ class Upkeep:
     def _tell(
         self,
         connection: Connection,
-        request: SessionWrite | StopSession | StartSession | ResumeSession | Ping,
+        request: StopSession | StartSession | ResumeSession | Ping,
         told: What,
         now: float,
     ) -> bool:
         """False: too much waits to be sent; it is tried again in a moment."""
-        if not self._told:
-            self._asks(now)
+        self._asks(now)
         if not connection.tell(request):
             self._pause(0.0)
             return False

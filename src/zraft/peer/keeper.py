@@ -205,7 +205,9 @@ class Keeper:
             if self._proven(asked, request) is None:
                 return
             self._proofs[number] = request.token
-        if number not in self._endings:  # behind an end in the log it has the outcome of what stands before it
+        if number in self._deadlines:  # and is not being ended: behind that it has the outcome of what stands before
+            self._deadlines[number] = now + session.timeout_ms
+        elif number not in self._endings:
             self._extend(session, now)
         self._write(asked, request)
 

@@ -32,6 +32,15 @@ class Watched(msgspec.Struct, frozen=True):
     index: Index
 
 
+class Totals(msgspec.Struct, frozen=True):
+    """Of all counters together."""
+
+    acknowledged: int
+    counted: int
+    """What the committed log makes of them."""
+    sent: int
+
+
 class Holder(Protocol):
     """Whoever holds a session."""
 
@@ -58,6 +67,11 @@ class SessionChecks:
         self.ended = 0
 
     # -- while it runs
+
+    @property
+    def counters(self) -> list[str]:
+        """Every counter that a write of was sent, one a session."""
+        return list(self._sent)
 
     def looked(self, node: str, machine: ReplicatedMachine) -> None:
         """A replica has ended a turn."""
@@ -116,7 +130,7 @@ class SessionChecks:
 
     # -- once it is over
 
-    def judge(self, committed: Trail, open_watches: Sequence[Watched] = ()) -> None:
+    def judge(self, committed: Trail, open_watches: Sequence[Watched] = ()) -> Totals:
         """Counters and watches against the committed log; `open_watches` were set while all was well.
 
         Raises Violation.
@@ -126,6 +140,7 @@ class SessionChecks:
         for mark in committed.marks:
             if mark.batch is not None:
                 machine.apply_batch(mark.batch, replies=False)
+        counted = 0
         for counter, most in self._sent.items():
             value = machine.query(encode_value(Get(counter)))
             count = 0 if value is NOT_FOUND else value["value"]
@@ -133,6 +148,7 @@ class SessionChecks:
             if not least <= count <= most:
                 text = f"{counter} counts {count}, acknowledged were {least}, sent {most}"
                 raise Violation("sessions", text)
+            counted += count
         changed: dict[object, list[Index]] = {}
         for index, keys in machine.take_changes():
             for key in keys:
@@ -146,3 +162,4 @@ class SessionChecks:
             if first != index:
                 text = f"a watch on {watched.key} from {watched.index} on fired for {index}; it changed at {first}"
                 raise Violation("watches", text)
+        return Totals(sum(self._acknowledged.values()), counted, sum(self._sent.values()))
