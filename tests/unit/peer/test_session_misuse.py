@@ -8,6 +8,7 @@ had its turn, so its reply is kept, and only what it would have changed is as be
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,6 +17,8 @@ import pytest
 from tests.unit.peer.session_world import TIMEOUT_MS, Owner, lives
 from tests.unit.peer.world import ELECTION_MS, World, host_settings
 from zraft import limits
+from zraft.client.client import Client
+from zraft.client.light_session import LightSession
 from zraft.errors import Overloaded, ProtocolError, Rejected, RequestError, SessionExpired, TooLarge, WatchNotSupported
 from zraft.limits import SESSION_UNANSWERED, TABLE_TXN_ITEMS, WATCHES_PER_CLIENT
 from zraft.wire.failures import Failed, failed_to_error
@@ -198,6 +201,12 @@ def test_no_request_without_a_session_reaches_a_replica(request_: Any) -> None:
     """Temporary data needs a session: bytes that say otherwise end their connection at the door."""
     with pytest.raises(ProtocolError):
         decode_requests(array_of([encode_item(request_)]))
+
+
+def test_a_light_session_has_no_word_for_temporary_data() -> None:
+    """Python says so before anything is sent."""
+    for function in (LightSession.write, LightSession.write_entry, LightSession.write_many, Client.write):
+        assert "temporary" not in signature(function).parameters
 
 
 def test_a_session_more_than_there_may_be_is_refused_everywhere() -> None:
