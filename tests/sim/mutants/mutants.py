@@ -286,6 +286,37 @@ MUTANTS = (
         median=1,
     ),
     Mutant(
+        "BM-074",
+        "a lock that is taken again after a lost answer has another token than the entry that took it",
+        (
+            Change(
+                "zraft.peer.desk:Desk._applied_items", "outcome.index, [outcome.outcome]", "index, [outcome.outcome]"
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "tokens",
+        "the ids of sessions that have ended are given to new ones",
+        (
+            Change(
+                "zraft.session.sessions:Sessions.open",
+                "session = Session(index,",
+                "index = next((n for n in range(1, index) if n not in self._by_id), index); session = Session(index,",
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "turns",
+        "an end leaves its temporary data to whoever comes next, and a session is ended while its client lives",
+        (Change("zraft.peer.keeper:Keeper._extend", "now + session.timeout_ms", "now + session.timeout_ms // 4"),),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
         "BM-076",
         "a write that is sent again runs again",
         (Change("zraft.session.sessions:Sessions.admit", "if sequence <= session.last:", "if False:"),),
