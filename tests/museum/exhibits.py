@@ -405,7 +405,6 @@ HALLS = (
                 "096*",
                 "protocol-aware recovery, FAST 2018",
                 "A follower cuts its log at a damaged entry, votes for those who lack it, and it is overwritten.",
-                unplayed="Its test belongs to the repair of damaged logs; until that is there, BM-095 stands for it.",
             ),
             _bug(
                 "097",

@@ -7,7 +7,7 @@ must come to hold the same log and the same state (L4), and then the leader must
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 

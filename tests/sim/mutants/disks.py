@@ -30,6 +30,15 @@ DISKS = (
         "torn",
     ),
     Mutant(
+        "BM-096",
+        "who lost a part of its log votes all the same",
+        (
+            Change("zraft.core.election:on_request_vote", "        and not replica.abstains_below\n", ""),
+            Change("zraft.core.election:on_pre_vote", "        and not replica.abstains_below\n", ""),
+        ),
+        "recovery",
+    ),
+    Mutant(
         "BM-098",
         "a disk that is full counts as one that has written",
         (

@@ -12,8 +12,8 @@ UNHEARD_PROMOTION = Mutant(
     (
         Change(
             f"{_CORE}.election:on_request_vote",
-            "granted = replica.voted_for",
-            "granted = (replica.is_voter or replica.membership is None) and replica.voted_for",
+            "replica.voted_for in (",
+            "(replica.is_voter or replica.membership is None) and replica.voted_for in (",
         ),
         Change(
             f"{_CORE}.election:on_pre_vote",
@@ -33,8 +33,8 @@ PLAYED = (
         (
             Change(
                 "zraft.wire.frames:FrameReader._split",
-                "            if end - at < length:\n",
-                "            if end - at < length:\n                self._parts.append(bytearray(length))\n",
+                "        if end - at < length:\n",
+                "        if end - at < length:\n            self._parts.append(bytearray(length))\n",
             ),
         ),
         played="tests.museum.wire.test_hostile_bytes:test_bm_113_a_partial_frame_costs_what_has_arrived",
