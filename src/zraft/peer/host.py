@@ -29,7 +29,7 @@ from zraft.core.roles import NEVER, Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
 from zraft.peer.admin import BORN, Admin
-from zraft.peer.aside import GONE, KEPT, is_kept_aside, kept_entry, set_aside
+from zraft.peer.aside import GONE, KEPT, kept_entry, set_aside
 from zraft.peer.down import (
     FailedPeer,
     StoppedPeer,
@@ -42,6 +42,7 @@ from zraft.peer.down import (
 from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.liveness import Liveness
+from zraft.peer.opening import Choice, open_replicas
 from zraft.peer.peer import APPLY_ENTRIES, Peer
 from zraft.peer.recording import keep
 from zraft.peer.shelf import Chosen, Shelf
@@ -50,7 +51,7 @@ from zraft.peer.vault import Vault, VaultDone
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
 from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
-from zraft.storage.store import Store, StoreSettings
+from zraft.storage.store import StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
 from zraft.wire.peering import Item, NodeBeat
@@ -108,9 +109,9 @@ class Host:
         self.apply_entries = APPLY_ENTRIES
         """What a replica applies at most in one turn. Whoever can measure how long that takes may lower it."""
         self._disk = disk
-        opened = Store.open(disk, settings.store)
-        self.store = opened.store
         self.shelf = Shelf(vault, self.outbox)
+        opened = open_replicas(disk, settings.store, self.shelf, self.make_machine)
+        self.store = opened.store
         self.space = Space(self)
         self.admin = Admin(self)
         self._active: dict[str, Peer] = {}
@@ -127,19 +128,23 @@ class Host:
         self._to_self: list[tuple[GroupId, Message | State]] = []
         self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
-        self.shelf.forget_strangers([replica.meta for replica in opened.replicas])
-        for replica in opened.replicas:
-            self._start(replica, now)
+        for name, loss in opened.losses.items():
+            self.note(
+                name, f"lost part of its data, does not vote and has the others send it again: {loss}", is_alarm=True
+            )
+        self.shelf.forget_strangers([replica.meta for replica, _ in opened.replicas])
+        for replica, choice in opened.replicas:
+            self._start(replica, choice, now)
 
-    def _start(self, replica: RecoveredReplica, now: Millis) -> None:
+    def _start(self, replica: RecoveredReplica, choice: Choice, now: Millis) -> None:
         meta, recovered = replica.meta, replica.recovered
-        if is_kept_aside(meta):
+        if choice is None:
             self.aside[meta.name] = FailedPeer(meta, KEPT, MembershipHistory(recovered))
             return
         try:
-            if replica.fault is not None:
-                raise ReplicaFault(str(replica.fault))
-            self.run(meta, recovered, self.shelf.choose(meta, recovered, self.make_machine), now)
+            if isinstance(choice, ReplicaFault):
+                raise choice
+            self.run(meta, recovered, choice, now)
             self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)

@@ -42,6 +42,7 @@ from zraft.peer.duties import Note, Outbox, PeerChange
 from zraft.peer.flight import Flight
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.keeper import Keeper
+from zraft.peer.opening import loading_text
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.snapshotting import Snapshotting
 from zraft.peer.vault import VaultDone, VaultJob
@@ -530,11 +531,11 @@ class Peer:
             watchers=self.keeper.watches.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
+            fault=loading_text(raft) or self.alarm.standing or None,
             target=target_of(membership),
             joining=joining_of(raft),
             fetching=self.snapshots.fetching(),
             sending=self.snapshots.sending(),
-            fault=self.alarm.standing or None,
         )
 
     def fail(self, reason: str, error: Exception | None = None) -> None:
