@@ -10,8 +10,16 @@ from zraft.sim.chance import Chance
 from zraft.sim.profiles import PROFILES, draw_rates, profile_named
 from zraft.sim.run import run_seed
 
-AIMED = ("adverse", "clocks", "hasty", "lapses", "naps", "shapes", "torn")
-"""Profiles that wait for one thing."""
+AIMED = {
+    "adverse": "adverse core",
+    "clocks": "clock rate change",
+    "hasty": "hasty change",
+    "lapses": "cut off",
+    "naps": "cut off asleep",
+    "shapes": "held",
+    "torn": "torn sector",
+}
+"""Profiles that wait for one thing, and what that is called."""
 
 
 @pytest.mark.timeout(300)
@@ -22,6 +30,7 @@ def test_every_property_holds(profile: str) -> None:
         report = run_seed(seed, profile)
         assert not report.failure, f"{report.failure}\nreplay it: {report.command}"
         assert report.counters.answered > 0
+        assert any(kind.startswith(AIMED.get(profile, "")) for kind in report.counters.faults)
 
 
 def test_a_seed_replays_bit_for_bit_with_and_without_its_trace() -> None:

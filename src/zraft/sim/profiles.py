@@ -94,7 +94,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     cut_off: Range = (0, 0)
     """Of the node of some group's leader from all others."""
     nap: Range = (0, 0)
-    """Of the node of a leader that is quiet, and whose clock is slow, from all others."""
+    """Of the node of a leader that is quiet from all others, and its clock gets slow."""
     eager: Range = (0, 0)
     """Of a new leader that is asked for other members before it has done anything else."""
     wall_jump: Range = (500, 5_000)
