@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets as chance
-from collections.abc import Hashable, Sequence
+from collections.abc import Coroutine, Hashable, Sequence
 from time import monotonic
 from typing import Any, Final, assert_never
 
@@ -102,7 +102,7 @@ class Upkeep:
         self._timer_at = FOREVER
         self._detached = asyncio.Event()
         self._changed: asyncio.Future[None] = self._loop.create_future()
-        """Done, and replaced, when the session is connected, or over."""
+        """Done, and replaced, when the session is connected, is not any more, or is over."""
         self._runner: asyncio.Task[Any] | None = None
         self._is_begun = False
 
@@ -116,9 +116,13 @@ class Upkeep:
             self._caller.spawn(self._run(), f"session of {self._peer}")
             self._arm(self.line.expires_at)
 
-    async def wait_change(self) -> None:
-        """Until it is connected, or is over, next."""
-        await asyncio.wait([self._changed])
+    async def wait_change(self, seconds: float | None = None) -> None:
+        """Until its state changes next, or so long."""
+        await asyncio.wait([self._changed], timeout=seconds)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Runs `work` as a task of the session's client."""
+        self._caller.spawn(work, name)
 
     def stop(self) -> None:
         """It ends at the leader, after the writes that are unanswered."""
@@ -431,8 +435,11 @@ class Upkeep:
             self._caller.release(connection)
         self._told, self._pings = {}, 0
         self._window.rewind()
+        was_connected = self.line.is_connected
         self.line.lost()
         self.watching.lost()
+        if was_connected:
+            self._tell_change()
         if self._window.is_stuck:
             self.end("closed", SessionClosed("the leader was lost while a write that was refused was left out"))
         self._detached.set()

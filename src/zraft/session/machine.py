@@ -12,7 +12,7 @@ slices; its payload is decoded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,9 @@ from zraft.types import Index, Millis, Term, Value
 
 ADVANCE_RETRY: Final[Millis] = 1000
 """After an `advance` that raised, `due` asks for the next time entry so much later: no flood of them."""
+
+Changed: TypeAlias = tuple[Index, tuple[Any, ...]]
+"""The keys (or `Change`s) that one entry changed."""
 
 _BAD_COMMAND: Final = "not a command that this backend knows"
 
@@ -53,7 +56,7 @@ class ReplicatedMachine:
         self._raw: Sequence[RawItem] = ()
         """Of the same batch, once one of them was wanted."""
         self._apply: Callable[[Any, Context], Any] = backend.apply
-        self._changes: list[tuple[Index, tuple[Any, ...]]] = []
+        self._changes: list[Changed] = []
         self._not_due_before: Millis = 0
         self._fault: str | None = None
 
@@ -252,10 +255,19 @@ class ReplicatedMachine:
         count = attempted("temporary_count", self.backend.temporary_count)
         return count if type(count) is int else 0
 
-    def take_changes(self) -> list[tuple[Index, tuple[Any, ...]]]:
+    def take_changes(self) -> list[Changed]:
         """The changed keys (or `Change`s) of each entry since the last call, in log order."""
         changes, self._changes = self._changes, []
         return changes
+
+    @property
+    def changes_count(self) -> int:
+        """How many entries `take_changes` would name."""
+        return len(self._changes)
+
+    def changes_since(self, count: int) -> list[Changed]:
+        """The same without the first `count`, which stay to be taken, as all others do."""
+        return self._changes[count:]
 
     def query(self, data: bytes | msgspec.Raw) -> Value:
         """The backend's answer from the state as of `last_applied`, to be encoded before anything more is applied.
