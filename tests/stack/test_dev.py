@@ -14,14 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.clusters import WAIT_S
+from tests.stack.clusters import ELECTION, WAIT_S, plain_environment
 from zraft.app.devfile import NAME
 from zraft.app.processes import PortLease
-
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")},
-    "ZRAFT_ELECTION_TIMEOUT": "300ms",
-}
 
 
 class Dev:
@@ -43,7 +38,7 @@ class Dev:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "zraft", "dev", *words],
                 cwd=self.folder,
-                env=ENVIRONMENT,
+                env={**plain_environment(), **ELECTION},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -81,7 +76,7 @@ class Dev:
         return subprocess.run(
             [sys.executable, "-m", "zraft", *words],
             cwd=self.folder,
-            env=ENVIRONMENT,
+            env={**plain_environment(), **ELECTION},
             capture_output=True,
             text=True,
             timeout=WAIT_S,
