@@ -17,6 +17,8 @@ import pytest
 from tests.stack.clusters import ELECTION, WAIT_S, plain_environment
 from zraft.app.processes import PortLease
 
+pytestmark = pytest.mark.counts_processes
+
 
 class Server:
     """One `zraft server` in a folder, as an operator starts it."""

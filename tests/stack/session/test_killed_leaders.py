@@ -17,6 +17,8 @@ from zraft import table
 from zraft.client.caller import each
 from zraft.types import PeerId, Value
 
+pytestmark = pytest.mark.uncounted
+
 
 async def leader_of(client: zraft.Client, cluster: Cluster) -> PeerId:
     """Whoever leads, asked of those that answer."""
