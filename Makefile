@@ -3,6 +3,9 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
+# Modules are compiled once and not by every process of every run: that was a third of the start of a server.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The first Python that really runs and is new enough (a version manager may leave commands behind that do not run).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -31,8 +34,9 @@ TIMES := build/times
 # Not named MAKE, so that `make -n test` prints and does not run.
 SELF := $(MAKE)
 
-# A suite that runs no test fails (--every-suite-runs).
-PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum
+# A suite that runs no test fails (--every-suite-runs). What coverage counts of each test: tests/house/counting.py. A
+# worker that has nothing left takes tests from another one; tests of one module stay together while they can.
+PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum tests/sim
 DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py \
 	tests/unit/storage/test_crashes.py
 IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
@@ -68,7 +72,7 @@ fix: $(STAMP) ## mend what ruff can mend, and format
 quick: check ## check and the fast suites, in less than a minute
 	$(PY) -m pytest -q -n $(WORKERS) $(QUICK_SUITES)
 
-PARTS := check pure-suites sim-suite deep-suites stack-suite simulation coverage
+PARTS := check pure-suites deep-suites stack-suite simulation coverage
 test: $(STAMP) ## everything that CI runs; each part's time at the end
 	@mkdir -p build && rm -f $(TIMES) && $(PY) -m coverage erase
 	@status=0; for part in $(PARTS); do \
@@ -81,14 +85,12 @@ test: $(STAMP) ## everything that CI runs; each part's time at the end
 .PHONY: $(addprefix part-,$(PARTS))
 part-check: check
 part-pure-suites:
-	$(COVER) -n $(WORKERS) --every-suite-runs $(PURE_SUITES) $(IGNORE_DEEP)
-part-sim-suite:
-	$(COVER) -n $(WORKERS) --every-suite-runs tests/sim $(IGNORE_DEEP)
+	$(COVER) -n $(WORKERS) --dist worksteal --every-suite-runs $(PURE_SUITES) $(IGNORE_DEEP)
 # Many runs each, which show what the net catches and not what it covers: without the cost of counting lines.
 part-deep-suites:
-	$(PY) -m pytest -q -n $(WORKERS) --every-suite-runs $(DEEP_SUITES)
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal --every-suite-runs $(DEEP_SUITES)
 part-stack-suite:
-	$(COVER) -n $(STACK_WORKERS) --every-suite-runs tests/stack
+	$(COVER) -n $(STACK_WORKERS) --dist worksteal --every-suite-runs tests/stack
 part-simulation:
 	$(PY) -m zraft sim --seeds $(SEEDS)
 part-coverage:
