@@ -3,9 +3,6 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-# Modules are compiled once and not by every process of every run: that was a third of the start of a server.
-unexport PYTHONDONTWRITEBYTECODE
-
 # The first Python that really runs and is new enough (a version manager may leave commands behind that do not run).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -17,6 +14,10 @@ PROFILE_SEEDS ?= 1-20
 WORKERS ?= 2
 # These mostly wait: for disks, elections, other processes.
 STACK_WORKERS ?= 4
+
+# The servers that tests start read compiled modules, however the surroundings are set: to compile them anew takes a
+# quarter of a second each time.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Everything that a run writes lies in the clone (or in a fresh temporary folder): two clones never meet.
 VENV := .venv
@@ -35,7 +36,7 @@ DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/te
 	tests/unit/storage/test_crashes.py
 IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
-SOURCES := src tests bench
+SOURCES := src tests bench examples
 
 .PHONY: help check fix quick test sim bench profile demo lock clean
 

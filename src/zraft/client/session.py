@@ -6,16 +6,18 @@ What users call. `upkeep` has the connection and the clock, `triggers` what the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Hashable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Hashable, Sequence
 from contextlib import suppress
+from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import msgspec
 
 from zraft.client.caller import Caller
 from zraft.client.light_session import Written
 from zraft.client.session_calls import Outcome, Resume
+from zraft.client.session_state import State
 from zraft.client.triggers import WatchTrigger
 from zraft.client.upkeep import Upkeep
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
@@ -117,6 +119,24 @@ class Session:
         """Is "connecting", "connected", "suspended" (nobody answers, for now), "expired" or "closed"."""
         return self._upkeep.state()
 
+    async def wait_state(self, *states: State, timeout: Timeout = None) -> State:
+        """The state, once it is one of these. One that was over again before this task ran may be missed.
+
+        Raises what every call raises where the session is over in another one than these, and `RequestTimeout`.
+        """
+        unknown = [state for state in states if state not in get_args(State)]
+        if unknown or not states:
+            raise UsageError(f"no state of a session: {unknown}; name some of {', '.join(get_args(State))}")
+        seconds, upkeep = seconds_of(timeout), self._upkeep
+        deadline = monotonic() + seconds
+        while (state := self.state) not in states:
+            if upkeep.is_over():
+                raise upkeep.line.error()
+            if monotonic() >= deadline:
+                raise RequestTimeout(f"the session was {state} for {said(seconds)}", executed="no")
+            await upkeep.wait_change(None if deadline == FOREVER else deadline - monotonic())
+        return state
+
     # -- requests
 
     async def write(self, data: Value, *, temporary: bool = False, timeout: Timeout = 5.0) -> Value:
@@ -127,12 +147,17 @@ class Session:
         ("maybe"), `SessionExpired`, `SessionClosed` ("maybe" where it was sent), `Overloaded` with 1024 unanswered
         writes ("no"), `TooLarge`, `Rejected` ("no"), `BackendError` ("yes").
         """
-        return decode_value((await self._write(data, temporary, timeout)).value)
+        outcome = await self._write(data, temporary, timeout)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return decode_value(outcome.value)
 
     async def write_entry(self, data: Value, *, temporary: bool = False, timeout: Timeout = 5.0) -> Written:
         """As `write`, with the index of the entry."""
-        reply = await self._write(data, temporary, timeout)
-        return Written(decode_value(reply.value), reply.index)
+        outcome = await self._write(data, temporary, timeout)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return Written(decode_value(outcome.value), outcome.index)
 
     async def query(self, query: Value, *, watch: Hashable = None, timeout: Timeout = 5.0) -> Value:
         """The result of a linearizable query; it sees every write that was answered before it was asked (§6.4).
@@ -147,14 +172,11 @@ class Session:
         reply = await self._query(query, watch, timeout)
         return Written(decode_value(reply.value), reply.index)
 
-    async def _write(self, data: Value, temporary: bool, timeout: Timeout) -> Result:
-        seconds = seconds_of(timeout)
+    def _write(self, data: Value, temporary: bool, timeout: Timeout) -> asyncio.Future[Outcome]:
+        seconds = timeout if type(timeout) is float and timeout >= 0.0 else seconds_of(timeout)
         command = msgspec.Raw(encode_value(data))
         self._upkeep.check()
-        outcome = await self._upkeep.write(command, temporary=bool(temporary), seconds=seconds)
-        if isinstance(outcome, RequestError):
-            raise outcome
-        return outcome
+        return self._upkeep.write(command, temporary=bool(temporary), seconds=seconds)
 
     async def _query(self, query: Value, watch: Hashable, timeout: Timeout) -> Result:
         return await self._upkeep.query(msgspec.Raw(encode_value(query)), _reference(watch), seconds_of(timeout))
@@ -205,6 +227,16 @@ def write_later(session: Session, data: Value) -> asyncio.Future[Outcome] | None
     if session.state in ("closed", "expired"):
         return None
     return upkeep.write(msgspec.Raw(encode_value(data)), temporary=False, seconds=FOREVER, is_bound=False)
+
+
+def check_alive(session: Session) -> None:
+    """Raises `SessionExpired` or `SessionClosed` where the session is over by now."""
+    session._upkeep.check(even_stopping=True)
+
+
+def spawn(session: Session, work: Coroutine[Any, Any, None], name: str) -> None:
+    """Runs `work` as a task of the session's client, whose end is its end; what it raises ends the client."""
+    session._upkeep.spawn(work, name)
 
 
 async def next_trigger(session: Session) -> WatchTrigger | None:

@@ -9,7 +9,8 @@ import msgspec
 from zraft.core.entries import Batch, HardState, SnapshotMark
 from zraft.core.recovered import Recovered
 from zraft.errors import CorruptData, StorageError
-from zraft.types import GroupId, Index
+from zraft.types import GroupId, Index, Member
+from zraft.wire.requests import kept_name
 
 
 class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -25,12 +26,21 @@ class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     backend: str
 
 
+def is_kept_aside(meta: ReplicaMeta) -> bool:
+    """The replica left its group: it does not run, and its data is only kept."""
+    return meta.name == kept_name(meta.name.rpartition(".removed-")[0], meta.incarnation)
+
+
 class RecoveredReplica(msgspec.Struct, frozen=True):
     """One replica as found at start. `fault` set: it must not run; `recovered` is then what could be read, if any."""
 
     meta: ReplicaMeta
     recovered: Recovered
     fault: CorruptData | None = None
+    is_rotten: bool = False
+    """The fault is that records of it, or perhaps of it, were durable and cannot be read."""
+    named: tuple[Member, ...] = ()
+    """Everybody whom a configuration names that can be read, whether it counts or not."""
 
 
 class Save(msgspec.Struct, frozen=True, gc=False):

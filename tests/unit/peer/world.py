@@ -20,7 +20,7 @@ from zraft.core.recovered import RaftSettings
 from zraft.errors import CreateError, RequestError
 from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
-from zraft.peer.duties import Duties, Note
+from zraft.peer.duties import Duties, Note, Recorded
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import Peer
@@ -30,6 +30,7 @@ from zraft.wire.failures import Failed, failed_to_error
 from zraft.wire.frames import array_of
 from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import Bootstrap, Query, Reply, Request, Result, Started, StartPeer, Write
+from zraft.wire.states import Beside, State
 from zraft.wire.values import decode_value, encode_value
 
 GROUP = GroupId(b"group of a test!")
@@ -45,7 +46,7 @@ def raft_settings(**changes: Any) -> RaftSettings:
 
 def host_settings(**changes: Any) -> HostSettings:
     """Settings of a host; arguments of the protocol's go there."""
-    names = ("max_command_bytes", "max_result_bytes", "snapshots")
+    names = ("max_command_bytes", "max_result_bytes", "snapshots", "alarm_entries")
     own = {name: changes.pop(name) for name in names if name in changes}
     store = StoreSettings(segment_bytes=changes.pop("segment_bytes", 1 << 16))
     return HostSettings(raft=raft_settings(**changes), store=store, **own)
@@ -114,6 +115,7 @@ class Node:
         """Nor are jobs of the vault."""
         self.lives = 0
         self.notes: list[Note] = []
+        self.recordings: list[Recorded] = []
         self.duties = Duties()
         """Of the last turn."""
         self.altered: list[str] = []
@@ -168,13 +170,17 @@ class Node:
         self.duties = duties = self.it.turn(world.now, 1_700_000_000_000 + world.now + world.wall_jump)
         for group, message in duties.messages:
             world.wire.append((self.name, group, message))
-            world.sent.append(message)
+            if isinstance(message, Beside):
+                world.states.append(message)
+            else:
+                world.sent.append(message)
         for beat in duties.node_beats:
             world.wire.append((self.name, NO_GROUP, beat))
             world.beats.append(beat)
         for client, reply in duties.replies:
             client.take(reply)
         self.notes += duties.notes
+        self.recordings += duties.recordings
         self.altered += duties.altered
         return duties
 
@@ -197,6 +203,9 @@ class World:
         self.drops: Callable[[str, Message], bool] = lambda source, message: False
         """What the network loses."""
         self.sent: list[Message] = []
+        self.states: list[State] = []
+        """What replicas said about states."""
+        self.loses_states = False
         self.beats: list[NodeBeat] = []
         self.lost: list[Message] = []
         self.apart: tuple[str, ...] = ()
@@ -222,6 +231,9 @@ class World:
             node = self.nodes.get(destination(message))
             if isinstance(message, NodeBeat):
                 if source in self.apart or message.to in self.apart or (source, message.to) in self.cut_beats:
+                    continue
+            elif isinstance(message, Beside):
+                if self.loses_states or source in self.apart or message.to.peer.node in self.apart:
                     continue
             elif self.drops(source, message) or node is None or node.host is None:
                 self.lost.append(message)
