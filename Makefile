@@ -3,9 +3,6 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-# Modules are compiled once and not by every process of every run: that was a third of the start of a server.
-unexport PYTHONDONTWRITEBYTECODE
-
 # The first Python that really runs and is new enough (a version manager may leave commands behind that do not run).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
