@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets as chance
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from zraft.client.caller import Caller
 from zraft.client.connection import Connection, Expired, Landed
-from zraft.client.groups import conf_of
-from zraft.client.rotation import ELECTION_S, FAIL_S, SHORTEST_S, Blame, Rotation, blame
+from zraft.client.rotation import SHORTEST_S, Blame, Rotation, blame
+from zraft.client.seeking import Seeker
 from zraft.client.session_calls import Call, Outcome, Resume, Stopping, Told, What, resumed
 from zraft.client.session_state import Lifeline, Pending, State, Window
+from zraft.client.streaming import MARK_S, ChangeStream
 from zraft.client.waiting import FOREVER, said
 from zraft.client.watching import Watching
 from zraft.errors import (
@@ -50,9 +52,11 @@ from zraft.wire.session_requests import (
     Ping,
     ResumeSession,
     SessionQuery,
+    SessionWatch,
     SessionWrite,
     StartSession,
     StopSession,
+    Streamed,
     Triggered,
     decode_opened,
 )
@@ -61,6 +65,9 @@ _LIFE_BITS: Final = 62
 
 _PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
 """What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
+
+
+_Make: TypeAlias = Callable[[Connection, int], SessionQuery | SessionWatch]
 
 
 class Upkeep:
@@ -75,15 +82,17 @@ class Upkeep:
             raise NoPeers("a session needs at least one peer")
         self._caller, self._loop = caller, caller.loop
         self.line = Lifeline(timeout_s, monotonic())
-        self._seed = peers if isinstance(peers, PeerId) else None
-        """The peer whose configuration is still to be read."""
-        self._rotation = self._ring([peers] if isinstance(peers, PeerId) else peers, None)
+        self._seeker = Seeker(caller, peers, timeout_s)
         self._resumes, self._expected, self.token = resumed(resume)
         self._life = chance.randbits(_LIFE_BITS) + 1
         self.id = 0
         """0 until it has begun."""
         self._window: Window[Call] = Window()
         self.watching = Watching()
+        self._streams: WeakValueDictionary[int, ChangeStream] = WeakValueDictionary()
+        """Those that were asked for over this connection, by the number that they are set under."""
+        self._marked_at = 0.0
+        """When a ping was answered last: so far set streams know that nothing was left out."""
         self._stopping: Stopping | None = None
         self._peer = self._rotation.leader
         self._connection: Connection | None = None
@@ -103,6 +112,10 @@ class Upkeep:
         """Done, and replaced, when the session is connected, or over."""
         self._runner: asyncio.Task[Any] | None = None
         self._is_begun = False
+
+    @property
+    def _rotation(self) -> Rotation:
+        return self._seeker.rotation
 
     # -- its life, for its owner
 
@@ -170,6 +183,26 @@ class Upkeep:
 
     async def query(self, data: msgspec.Raw, watch: Hashable, seconds: float) -> Result:
         """The answer of whoever leads; with a `watch` that is not None its triggers go to `watching`."""
+
+        def make(connection: Connection, number: int) -> SessionQuery:
+            return SessionQuery(connection.draw(), self._peer.name, self.id, self.token, data, number)
+
+        return await self._ask(make, watch, seconds)
+
+    async def ask_stream(self, stream: ChangeStream) -> Result:
+        """The next piece of a stream, from whoever leads; however long that takes."""
+
+        def make(connection: Connection, _: int) -> SessionWatch:
+            request = stream.request(connection, self._peer)
+            self._streams[stream.number] = stream
+            return request
+
+        result = await self._ask(make, None, FOREVER)
+        self._arm(self._mark_at())
+        return result
+
+    async def _ask(self, make: _Make, watch: Hashable, seconds: float) -> Result:
+        """The answer to what is made for the connection, and for the number of the watch, 0 for none."""
         deadline = monotonic() + seconds
         while True:
             self.check()
@@ -178,7 +211,7 @@ class Upkeep:
                 continue
             connection, peer, now = self._connection, self._peer, monotonic()
             self._asks(now)
-            future, number = self._put_query(connection, data, watch, deadline)
+            future, number = self._put(connection, make, watch, deadline)
             try:
                 landed = await future
                 if type(landed) is Result:
@@ -197,8 +230,8 @@ class Upkeep:
             error.executed = "no"
             raise error
 
-    def _put_query(
-        self, connection: Connection, data: msgspec.Raw, watch: Hashable, deadline: float
+    def _put(
+        self, connection: Connection, make: _Make, watch: Hashable, deadline: float
     ) -> tuple[asyncio.Future[Landed], int]:
         """Sent, with the number of its watch, 0 for none. Raises `Overloaded`, `TooLarge`."""
         number = 0
@@ -206,9 +239,7 @@ class Upkeep:
             number = connection.draw()
             self.watching.ask(number, watch)
         try:
-            future = connection.put(
-                SessionQuery(connection.draw(), self._peer.name, self.id, self.token, data, number), deadline
-            )
+            future = connection.put(make(connection, number), deadline)
         except RequestError:
             self.watching.forget(number)
             raise
@@ -309,6 +340,10 @@ class Upkeep:
         if isinstance(reply, Triggered):
             self.watching.fired(reply)
             return
+        if isinstance(reply, Streamed):
+            if (stream := self._streams.get(reply.id)) is not None:
+                stream.pushed(reply.chunk)
+            return
         told, sent_at = self._told.pop(reply.id, (None, -1.0))
         connection = self._connection
         if sent_at < 0 or connection is None:
@@ -342,6 +377,9 @@ class Upkeep:
             self.line.adopt(opened.timeout_ms / 1000)
             self._window = Window(opened.last)
         was_connected = self.line.is_connected
+        self._marked_at = monotonic()
+        for stream in self._streams.values():
+            stream.marked(reply.index)
         self.line.answered(sent_at)
         self.line.found()
         self._arm(self.line.ping_at)
@@ -432,9 +470,16 @@ class Upkeep:
         self._window.rewind()
         self.line.lost()
         self.watching.lost()
+        self._lose_streams()
         if self._window.is_stuck:
             self.end("closed", SessionClosed("the leader was lost while a write that was refused was left out"))
         self._detached.set()
+
+    def _lose_streams(self) -> None:
+        """Those who iterate ask the next leader, or are told that the session is over."""
+        streams, self._streams = list(self._streams.values()), WeakValueDictionary()
+        for stream in streams:
+            stream.lost()
 
     # -- who leads
 
@@ -442,10 +487,11 @@ class Upkeep:
         """Finds the leader and dials, again and again, until the session is over."""
         self._runner = asyncio.current_task()
         try:
-            await self._learn_peers()
+            await self._seeker.learn_peers(self.line)
             while not self.line.is_over:
-                connection = await self._dialed()
-                if connection is not None:
+                dialed = await self._seeker.dialed(self.line)
+                if dialed is not None:
+                    connection, self._peer = dialed
                     self._detached.clear()
                     self._connection, connection.listener = connection, self
                     self._prove()
@@ -455,51 +501,6 @@ class Upkeep:
         finally:
             self._runner = None
             self.end("closed", SessionClosed("the client of this session was closed"))
-
-    def _ring(self, peers: Sequence[PeerId], leader: PeerId | None) -> Rotation:
-        """With a short session nobody is left alone for long."""
-        timeout_s = self.line.timeout_s
-        return Rotation(
-            peers, fail_s=min(FAIL_S, timeout_s / 4), election_s=min(ELECTION_S, timeout_s / 8), leader=leader
-        )
-
-    async def _learn_peers(self) -> None:
-        """Reads the configuration, if only one peer is known; as often as it takes."""
-        seed = self._seed
-        while seed is not None and not self.line.is_over:
-            seconds = self.line.expires_at - monotonic()
-            try:
-                conf = await conf_of(self._caller, seed, max(0.0, seconds))
-            except (PeerUnavailable, RequestTimeout, ProtocolError) as error:
-                self._rotation.failed(seed, str(error), monotonic())
-                await asyncio.sleep(self._rotation.free_at() - monotonic())
-            else:
-                self._rotation = self._ring([member.peer for member in conf.members], conf.leader)
-                seed = None
-
-    async def _dialed(self) -> Connection | None:
-        """An open connection to the peer that is to be asked next. None: there is none yet."""
-        now = monotonic()
-        peer = self._rotation.choose(now)
-        if peer is None:
-            await asyncio.sleep(max(SHORTEST_S, self._rotation.free_at() - now))
-            return None
-        connection = self._caller.lease(peer.node)
-        try:
-            await connection.wait_open(self.line.expires_at)
-        except (PeerUnavailable, RequestTimeout) as error:
-            self._caller.release(connection)
-            self._rotation.failed(peer, str(error), monotonic())
-            return None
-        except asyncio.CancelledError:
-            self._caller.release(connection)
-            raise
-        if not connection.is_open:
-            self._caller.release(connection)
-            self._rotation.failed(peer, "the connection was lost at once", monotonic())
-            return None
-        self._peer = peer
-        return connection
 
     # -- time
 
@@ -538,15 +539,19 @@ class Upkeep:
         """The connection stands: ping, and send what was put off."""
         line = self.line
         if now >= self._paused_until:
-            if not self._pings and (not line.is_connected or now >= line.ping_at):
+            if not self._pings and (not line.is_connected or now >= min(line.ping_at, self._mark_at())):
                 self._prove()
             self._send()
         else:
             self._arm(self._paused_until)
         if line.is_connected and not self._pings:
-            self._arm(max(line.ping_at, self._paused_until))
+            self._arm(max(min(line.ping_at, self._mark_at()), self._paused_until))
         if self._told or connection.owes:
             self._arm(line.silent_at(connection.heard_at))
+
+    def _mark_at(self) -> float:
+        """When a ping is due for the streams' sake, though others were answered."""
+        return self._marked_at + min(MARK_S, self.line.timeout_s / 2) if self._streams else FOREVER
 
     def _time_out(self, now: float) -> None:
         """Writes whose callers wait no longer are sent nevertheless."""
@@ -574,6 +579,7 @@ class Upkeep:
             connection.listener = None
             self._caller.release(connection)
         self.watching.end()
+        self._lose_streams()
         self._tell_change()
         runner = self._runner
         if runner is not None and runner is not asyncio.current_task():

@@ -125,7 +125,7 @@ class Peer:
         self.desk = Desk(outbox, max_result_bytes=max_result_bytes)
         self.machine = chosen.machine
         self.backend = meta.backend
-        self.keeper = Keeper(self, outbox, settings.election_timeout_ms)
+        self.keeper = Keeper(self, outbox, settings.election_timeout_ms, max_result_bytes=max_result_bytes)
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
         self.error: Exception | None = None
@@ -498,7 +498,7 @@ class Peer:
             raft.memberships.current_index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
             sessions=len(self.machine.sessions),
-            watchers=self.keeper.watches.count,
+            watchers=self.keeper.watches.count + self.keeper.streams.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
             target=target_of(membership),
