@@ -6,6 +6,7 @@ import sys
 
 from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant, hunt
+from tests.sim.mutants.streams import STREAMS
 
 _PEER = "zraft.peer.peer:Peer"
 _CORE = "zraft.core"
@@ -303,8 +304,8 @@ MUTANTS = (
         (
             Change(
                 "zraft.peer.keeper:Keeper.applied",
-                "self.watches.fire(machine.take_changes())",
-                "self.watches.fire(machine.take_changes()[1:])",
+                "self.watches.fire(changes)",
+                "self.watches.fire(changes[1:])",
             ),
         ),
         "sessions",
@@ -316,13 +317,14 @@ MUTANTS = (
         (
             Change(
                 "zraft.peer.watches:Watches.fire",
-                "plain = _plain(",
-                "if type(key) is Change and key.kind != 'put': continue\n            plain = _plain(",
+                "for key in keys:",
+                "for key in [key for key in keys if type(key) is not Change or key.kind == 'put']:",
             ),
         ),
         "sessions",
         median=1,
     ),
+    *STREAMS,
     Mutant(
         "BM-090",
         "the leader counts itself before its disk is done",

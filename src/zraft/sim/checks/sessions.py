@@ -18,6 +18,7 @@ from zraft.machine.table_backend import TableBackend
 from zraft.machine.table_types import Get
 from zraft.session.machine import ReplicatedMachine
 from zraft.sim.checks.ghost import Trail, Violation
+from zraft.sim.checks.streams import StreamChecks
 from zraft.types import NOT_FOUND, Index, Millis, PeerId
 from zraft.wire.values import encode_value
 
@@ -56,6 +57,7 @@ class SessionChecks:
         self._sent: dict[str, int] = {}
         self._fired: list[tuple[Watched, Index]] = []
         self.ended = 0
+        self.streams = StreamChecks()
 
     # -- while it runs
 
@@ -134,7 +136,9 @@ class SessionChecks:
                 text = f"{counter} counts {count}, acknowledged were {least}, sent {most}"
                 raise Violation("sessions", text)
         changed: dict[object, list[Index]] = {}
-        for index, keys in machine.take_changes():
+        changes = machine.take_changes()
+        self.streams.judge(changes)
+        for index, keys in changes:
             for key in keys:
                 changed.setdefault(key.key if isinstance(key, Change) else key, []).append(index)
         for watched in open_watches:
