@@ -72,14 +72,12 @@ def test_a_table_is_watched_by_key_and_by_prefix(make_cluster: MakeCluster) -> N
     assert cluster.cli("delete", "colour").returncode == 0
     later = cluster.cli("watch", "--prefix", "col", "--from-index", str(first["index"]), "--count", "2")
     assert (later.stdout.splitlines(), later.returncode) == (["colour blue", "colour (no such key)"], 0)
-    everything = cluster.cli("watch", "--prefix", "col", "--from-index", "0", "--json", "--count", "3")
-    assert [json.loads(each)["value"] for each in everything.stdout.splitlines()] == ["red", "blue", None]
 
 
 def test_what_cannot_be_watched_is_one_line_that_says_so(group: Cluster) -> None:
     """A prefix of a dict, and neither a key nor a prefix."""
     assert "reports no changes of the prefix" in refused(group.cli("watch", "--prefix", "c"))
-    assert "name a key, or a --prefix" in refused(group.cli("watch"), 2)
+    assert "name a key, or a --prefix" in refused(group.cli("watch"))
 
 
 def test_nobody_there_is_one_line_that_says_so(tmp_path: Path) -> None:
