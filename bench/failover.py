@@ -13,13 +13,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 
-from systems import three_servers
+from systems import machine, three_servers
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -100,7 +98,7 @@ def main() -> int:
     with three_servers(environment) as servers, asyncio.Runner(loop_factory=loop_factory()) as runner:
         found, acknowledged = runner.run(measure(servers, words.rounds))
     times = sorted(round(seconds * 1000, 1) for seconds in found)
-    median, load = statistics.median(times), os.getloadavg()[0]
+    median = statistics.median(times)
     if words.json:
         figures = {"median_ms": median, "min_ms": times[0], "max_ms": times[-1], "rounds_ms": times}
         print(json.dumps({"election_timeout": words.election_timeout, **figures, "acknowledged": acknowledged}))
@@ -108,8 +106,7 @@ def main() -> int:
         print(f"kill -9 of the leader to the next acknowledged write, {len(times)} times, three nodes,")
         print(f"election timeout {words.election_timeout}: median {median} ms, min {times[0]} ms, max {times[-1]} ms")
         print(f"{acknowledged} writes were acknowledged, none of them is lost")
-        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-        print(f"{machine}; load {load:.1f} at the end")
+        print(machine())
     return 0
 
 

@@ -15,16 +15,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from systems import folder, ports
+from systems import cpu_seconds, machine, resident_mib, three_servers
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -34,7 +31,6 @@ from zraft.client.light_session import LightSession
 from zraft.types import PeerId
 
 PATIENCE_S = 120.0
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -58,18 +54,6 @@ class Figures:
     many_cpu_us: float = 0.0
     ratio: float = 0.0
     """Writes per second of many groups together to those of one."""
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of the process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def resident_mib(pid: int) -> float:
-    """Memory of the process that is in RAM."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((round(int(line.split()[1]) / 1024, 1) for line in lines if line.startswith("VmRSS:")), -1.0)
 
 
 async def create_all(client: Client, nodes: Sequence[str], count: int, *, at_once: int) -> list[list[PeerId]]:
@@ -166,21 +150,13 @@ def main() -> int:
     if words.groups < words.busy or min(words.busy, words.writers) < 1:
         parser.error("--groups must be at least --busy, and that and --writers at least 1")
     figures = Figures(words.groups, words.busy, words.writers)
-    with ExitStack() as stack:
-        place = stack.enter_context(folder())
-        leased = stack.enter_context(ports(3))
-        servers = [ServerProcess(place / f"n{number}", f"127.0.0.1:{port}") for number, port in enumerate(leased)]
-        for server in servers:
-            stack.callback(server.kill)
-            server.start()
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(measure(servers, figures, seconds=words.seconds, settle=words.settle))
+    with three_servers({}) as servers, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(measure(list(servers.values()), figures, seconds=words.seconds, settle=words.settle))
     if words.json:
         print(json.dumps(asdict(figures)))
     else:
         print(text_of(figures))
-        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-        print(f"{machine}; load {os.getloadavg()[0]:.1f} at the end")
+        print(machine())
     return 0
 
 

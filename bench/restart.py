@@ -15,15 +15,13 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from systems import folder, ports
+from systems import fresh_servers, machine, resident_mib
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -70,15 +68,6 @@ class Figures:
     """Opening the folder alone, in a process of its own kind: reads and checks every byte."""
 
 
-def resident_mib(pid: int) -> float:
-    """Memory of a process that is in RAM."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return -1.0
-    return next((round(int(line.split()[1]) / 1024, 1) for line in lines if line.startswith("VmRSS:")), -1.0)
-
-
 async def write_all(client: Client, peer: PeerId, figures: Figures, *, at_once: int) -> None:
     """Every entry, `at_once` of them under way together."""
     value = b"x" * figures.size
@@ -112,7 +101,6 @@ async def first_read(client: Client, peer: PeerId, expected: int) -> None:
 async def measure(server: ServerProcess, figures: Figures, *, at_once: int, profile: Callable[[int], None]) -> None:
     """Fills in what a client and the system can see."""
     peer = PeerId("bench", server.address)
-    server.start()
     async with Client() as client:
         await client.create([peer], timeout=PATIENCE_S)
         figures.empty_mib = resident_mib(server.pid)
@@ -189,20 +177,16 @@ def main() -> int:
         if words.profile:
             print(f"restarted as {pid}", file=sys.stderr, flush=True)
 
-    with ExitStack() as stack:
-        place = stack.enter_context(folder())
-        (port,) = stack.enter_context(ports(1))
-        server = ServerProcess(place / "node", f"127.0.0.1:{port}", environment=UNCOMPACTED)
-        stack.callback(server.kill)
+    with fresh_servers(1, UNCOMPACTED) as servers:
+        (server,) = servers.values()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(measure(server, figures, at_once=words.at_once, profile=profile))
-        measure_store(place / "node", figures)
+        measure_store(server.folder, figures)
     if words.json:
         print(json.dumps(asdict(figures)))
     else:
         print(text_of(figures))
-        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-        print(f"{machine}; load {os.getloadavg()[0]:.1f} at the end")
+        print(machine())
     return 0
 
 

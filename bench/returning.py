@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from systems import three_servers
+from systems import machine, three_servers
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -258,8 +257,7 @@ def text_of(figures: Figures) -> str:
             f"{figures.leader_first_index:,}; back, it has a snapshot at {figures.snapshot_index:,} and a log from "
             f"{figures.first_index:,}",
             f"{figures.failed} writes failed",
-            f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}; "
-            f"load {figures.load} at the end",
+            machine(),
         )
     )
 

@@ -3,6 +3,7 @@
     python bench/snapshot_pause.py                        1,000,000 keys, at most 50 ms without an acknowledgement
     python bench/snapshot_pause.py --keys 100000 --json
     python bench/snapshot_pause.py --size 1000            values of 1000 bytes
+    python bench/snapshot_pause.py --lists                values that the garbage collector looks at
 
 A few clients write all the time. Two stretches are compared: before the snapshot is due, and from the moment in which
 its state is captured until it is published. A gap is the time between two acknowledgements, whoever got them; a pause
@@ -17,22 +18,20 @@ import asyncio
 import itertools
 import json
 import os
-import platform
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from systems import folder, ports
+from systems import fresh_servers, machine
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
 from zraft.client.client import Client
 from zraft.errors import ZraftError
 from zraft.node.catalogue import kept_below, wrong_with_kept
-from zraft.types import PeerId
+from zraft.types import PeerId, Value
 
 WRITERS = 16
 AT_ONCE = 1000
@@ -82,21 +81,21 @@ class Writes:
         )
 
 
-async def fill(client: Client, peer: PeerId, keys: int, size: int) -> None:
+async def fill(client: Client, peer: PeerId, keys: int, value: Value) -> None:
     """So many keys, which later writes replace."""
     async with client.light_session(peer) as session:
         for first in range(0, keys, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, keys))
-            await session.write_many([(f"k{number}", "x" * size) for number in numbers], timeout=PATIENCE_S)
+            await session.write_many([(f"k{number}", value) for number in numbers], timeout=PATIENCE_S)
 
 
-async def write_on(client: Client, peer: PeerId, writes: Writes, writer: int, keys: int, size: int) -> None:
+async def write_on(client: Client, peer: PeerId, writes: Writes, writer: int, keys: int, value: Value) -> None:
     """One write after the other, until it is over."""
     number, step = writer, 7919
     while not writes.is_over:
         number = (number + step) % keys
         sent = time.perf_counter()
-        await client.write(peer, (f"k{number}", "y" * size), timeout=PATIENCE_S)
+        await client.write(peer, (f"k{number}", value), timeout=PATIENCE_S)
         writes.times.append((sent, time.perf_counter()))
 
 
@@ -115,16 +114,16 @@ def watch(snapshots: Path) -> tuple[float, float]:
     raise Wrong(f"no snapshot within {PATIENCE_S:g} s")
 
 
-async def measure(server: ServerProcess, keys: int, size: int) -> tuple[Stretch, Stretch]:
+async def measure(server: ServerProcess, keys: int, value: Value) -> tuple[Stretch, Stretch]:
     """Before the snapshot, and while it was taken."""
     peer, writes = PeerId("bench", server.address), Writes()
     async with Client() as client:
         await client.create([peer], timeout=PATIENCE_S)
         print(f"storing {keys} keys", file=sys.stderr, flush=True)
-        await fill(client, peer, keys, size)
+        await fill(client, peer, keys, value)
         async with asyncio.TaskGroup() as tasks:
             for writer in range(WRITERS):
-                tasks.create_task(write_on(client, peer, writes, writer, keys, size))
+                tasks.create_task(write_on(client, peer, writes, writer, keys, value))
             began = time.perf_counter()
             try:
                 begun, published = await asyncio.to_thread(watch, server.folder / "snapshots")
@@ -151,34 +150,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=16, help="bytes of a value")
+    parser.add_argument("--lists", action="store_true", help="values are lists, which the garbage collector looks at")
     parser.add_argument("--calm-writes", type=int, default=30_000, help="writes under load before the snapshot is due")
     parser.add_argument("--at-most", type=float, default=50.0, metavar="MS", help="the longest gap that is accepted")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     words = parser.parse_args()
+    text = "x" * words.size
+    value: Value = [text] if words.lists else text
     environment = {
         "ZRAFT_MAX_LOG_COUNT": str(words.keys + words.calm_writes),
         "ZRAFT_MAX_LOG_BYTES": "1000GiB",
         "ZRAFT_ELECTION_TIMEOUT": "5s",
     }
-    with ExitStack() as stack:
-        data = stack.enter_context(folder())
-        (port,) = stack.enter_context(ports(1))
-        server = ServerProcess(Path(data, "n"), f"127.0.0.1:{port}", environment=environment)
-        stack.callback(server.kill)
-        server.start()
+    with fresh_servers(1, environment) as servers:
+        (server,) = servers.values()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            before, during = runner.run(measure(server, words.keys, words.size))
-        size = check(Path(data, "n"), words.keys)
+            before, during = runner.run(measure(server, words.keys, value))
+        size = check(server.folder, words.keys)
     is_good = during.longest_gap_ms <= words.at_most
     report(words, before, during, size, is_good=is_good)
     return 0 if is_good else 1
 
 
 def report(words: Any, before: Stretch, during: Stretch, size: int, *, is_good: bool) -> None:
-    load = os.getloadavg()[0]
     if words.json:
-        found = {"keys": words.keys, "snapshot_bytes": size, "before": asdict(before), "during": asdict(during)}
-        print(json.dumps({**found, "at_most_ms": words.at_most, "is_good": is_good, "load": round(load, 1)}))
+        found: dict[str, Any] = {
+            "keys": words.keys,
+            "snapshot_bytes": size,
+            "before": asdict(before),
+            "during": asdict(during),
+        }
+        print(
+            json.dumps({**found, "at_most_ms": words.at_most, "is_good": is_good, "load": round(os.getloadavg()[0], 1)})
+        )
         return
     print(f"a snapshot of {words.keys} keys, {size / 2**20:.1f} MiB, group of one, {WRITERS} writers")
     for name, stretch in (("before", before), ("during", during)):
@@ -187,9 +191,7 @@ def report(words: Any, before: Stretch, during: Stretch, size: int, *, is_good: 
             f"p99 of writes {stretch.p99_ms} ms, longest write {stretch.longest_write_ms} ms"
         )
     print(f"{'good' if is_good else 'TOO LONG'}: a gap of at most {words.at_most:g} ms is wanted")
-    print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}; load {load:.1f} at the end"
-    )
+    print(machine())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,12 +80,12 @@ def ports(count: int) -> Iterator[list[int]]:
 
 
 @contextmanager
-def three_servers(environment: dict[str, str]) -> Iterator[dict[PeerId, ServerProcess]]:
+def fresh_servers(count: int, environment: dict[str, str]) -> Iterator[dict[PeerId, ServerProcess]]:
     """They serve with fresh data, each under the peer it may get; what they said last is printed after an error."""
     with ExitStack() as stack:
         data = stack.enter_context(folder())
         servers = {}
-        for port in stack.enter_context(ports(3)):
+        for port in stack.enter_context(ports(count)):
             server = ServerProcess(Path(data, f"n{port}"), f"127.0.0.1:{port}", environment=environment)
             stack.callback(server.kill)
             servers[PeerId("bench", server.address)] = server
@@ -96,6 +97,32 @@ def three_servers(environment: dict[str, str]) -> Iterator[dict[PeerId, ServerPr
             for server in servers.values():
                 print(f"{server.address}: {server.last_line()}", file=sys.stderr)
             raise
+
+
+def three_servers(environment: dict[str, str]) -> AbstractContextManager[dict[PeerId, ServerProcess]]:
+    """A group's worth of `fresh_servers`."""
+    return fresh_servers(3, environment)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int) -> float:
+    """Memory of the process that is in RAM; -1 where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return -1.0
+    return next((round(int(line.split()[1]) / 1024, 1) for line in lines if line.startswith("VmRSS:")), -1.0)
+
+
+def machine() -> str:
+    """What it was measured on, for the last line of a report."""
+    python, load = platform.python_version(), os.getloadavg()[0]
+    return f"{os.cpu_count()} cores, Python {python}, {platform.system()}; load {load:.1f} at the end"
 
 
 def _run(command: list[str], timeout: float = 300) -> str:

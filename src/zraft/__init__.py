@@ -4,7 +4,7 @@ Node, Config          one process that holds peers of groups; PeerEvent: what be
 create, write, query  and their like: what programs ask of a group, through one default client or a `Client`
 Backend               the state machine that is replicated
 table                 commands and queries of the backend "table"
-recipes               a lock, an election, a counter, made of sessions
+recipes               locks, elections, queues and their like, made of sessions
 ZraftError            the root of every error, see `zraft.errors`
 """
 

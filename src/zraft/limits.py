@@ -166,6 +166,27 @@ QUIET_CLAIMS: Final = 1 << 16
 SIMULATED_NODES: Final = 9
 """Nodes of one simulated cluster."""
 
+ALARM_ENTRIES: Final = 4096
+"""So often, in entries, replicas compare their states: a few dozen microseconds for what takes a tenth of a second."""
+
+ALARM_EFFECTS: Final = 32
+"""Entries of those, the last ones, whose effects are looked at one by one: 1 in 128, so that a write costs nothing."""
+
+ALARM_REPORTED: Final = 4
+"""Samples in one report: what was lost comes again with the next three."""
+
+ALARM_KEPT: Final = 16
+"""Samples that a replica remembers: a follower so many intervals behind its leader is not compared until it is not."""
+
+ALARM_WHOLE: Final = 256
+"""A table or dict with no more entries is compared whole, in a fraction of a millisecond; else what changed in it."""
+
+ALARM_SWEPT: Final = 64
+"""Entries of a larger table that each comparison takes besides, further on every time, until it has seen all."""
+
+ALARM_PATIENCE_MS: Final = 10_000
+"""How long a leader that found a difference waits for a silent voter to tell which side has the majority."""
+
 MIN_SEGMENT_BYTES: Final = 4 * KIB
 """Smallest journal segment; production uses megabytes, simulation the smallest to meet every seam."""
 
@@ -232,6 +253,8 @@ def check() -> None:
         "BULK_RATE_MIN x STALLED_MS >= 2 * BULK_TRICKLE_BYTES": BULK_RATE_MIN * STALLED_MS >= 2000 * BULK_TRICKLE_BYTES,
         "FRAME_BYTES >= STREAM_BYTES + MAX_COMMAND_BYTES": FRAME_BYTES >= STREAM_BYTES + MAX_COMMAND_BYTES + 64 * KIB,
         "HISTORY_BYTES >= 16 * MAX_COMMAND_BYTES": HISTORY_BYTES >= 16 * MAX_COMMAND_BYTES,
+        "ALARM_ENTRIES >= 16 * ALARM_EFFECTS": ALARM_ENTRIES >= 16 * ALARM_EFFECTS,
+        "ALARM_KEPT >= ALARM_REPORTED": ALARM_KEPT >= ALARM_REPORTED,
         "UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES": UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES,
     }
     broken = [relation for relation, holds in relations.items() if not holds]

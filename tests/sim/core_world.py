@@ -37,6 +37,7 @@ from zraft.sim.scheduler import Clock, Owner, Scheduler
 from zraft.types import GroupId, Member, Millis, PeerId
 from zraft.wire.frames import array_of
 from zraft.wire.peering import decode_messages, encode_message
+from zraft.wire.states import Beside
 
 GROUP = GroupId(b"g" * 16)
 
@@ -258,7 +259,7 @@ class CoreWorld:
     def _deliver(self, source: str, destination: str, frame: bytes) -> None:
         node = self.nodes[destination]
         for _, message in decode_messages(frame, sender_node=source, own_node=destination):
-            if message.to == node.me:
+            if not isinstance(message, Beside) and message.to == node.me:
                 node.step(Received(message))
 
     def note(self, node: CoreNode, out: Output) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from zraft.app import collector
 from zraft.app.advice import line_of
 from zraft.app.loops import loop_factory
 from zraft.app.options import PeersType
@@ -99,6 +100,7 @@ async def _serve(config: Config, peers: list[PeerId], logs: Logs, *, until_eof: 
         helping = [
             tasks.create_task(_stop_when(ended, node), name="wait for a signal"),
             tasks.create_task(_stop_without_peers(node, left), name="see that a peer is left"),
+            tasks.create_task(collector.tend(), name="tend the garbage collector"),
         ]
         if peers:
             helping.append(tasks.create_task(_ensure(config, peers), name="ensure the group"))

@@ -9,6 +9,7 @@ from typing import Self
 from zraft.blocking.light import Run
 from zraft.client import session, streaming
 from zraft.client.light_session import Written
+from zraft.client.session_state import State
 from zraft.client.triggers import WatchTrigger
 from zraft.client.waiting import Timeout
 from zraft.types import Index, Value
@@ -51,6 +52,11 @@ class Session:
     def state(self) -> str:
         """As `zraft.Session.state`."""
         return self.its.state
+
+    def wait_state(self, *states: State, timeout: Timeout = None) -> State:
+        """As `zraft.Session.wait_state`."""
+        state: State = self.run(self.its.wait_state(*states, timeout=timeout))
+        return state
 
     def write(self, data: Value, *, temporary: bool = False, timeout: Timeout = 5.0) -> Value:
         """As `zraft.Session.write`. Those of one thread apply in the order of its calls."""

@@ -6,16 +6,18 @@ What users call. `upkeep` has the connection and the clock, `triggers` what the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Hashable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Hashable, Sequence
 from contextlib import suppress
+from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import msgspec
 
 from zraft.client.caller import Caller
 from zraft.client.light_session import Written
 from zraft.client.session_calls import Outcome, Resume
+from zraft.client.session_state import State
 from zraft.client.streaming import ChangeStream
 from zraft.client.triggers import WatchTrigger
 from zraft.client.upkeep import Upkeep
@@ -118,6 +120,24 @@ class Session:
         """Is "connecting", "connected", "suspended" (nobody answers, for now), "expired" or "closed"."""
         return self._upkeep.state()
 
+    async def wait_state(self, *states: State, timeout: Timeout = None) -> State:
+        """The state, once it is one of these. One that was over again before this task ran may be missed.
+
+        Raises what every call raises where the session is over in another one than these, and `RequestTimeout`.
+        """
+        unknown = [state for state in states if state not in get_args(State)]
+        if unknown or not states:
+            raise UsageError(f"no state of a session: {unknown}; name some of {', '.join(get_args(State))}")
+        seconds, upkeep = seconds_of(timeout), self._upkeep
+        deadline = monotonic() + seconds
+        while (state := self.state) not in states:
+            if upkeep.is_over():
+                raise upkeep.line.error()
+            if monotonic() >= deadline:
+                raise RequestTimeout(f"the session was {state} for {said(seconds)}", executed="no")
+            await upkeep.wait_change(None if deadline == FOREVER else deadline - monotonic())
+        return state
+
     # -- requests
 
     async def write(self, data: Value, *, temporary: bool = False, timeout: Timeout = 5.0) -> Value:
@@ -214,6 +234,16 @@ def write_later(session: Session, data: Value) -> asyncio.Future[Outcome] | None
     if session.state in ("closed", "expired"):
         return None
     return upkeep.write(msgspec.Raw(encode_value(data)), temporary=False, seconds=FOREVER, is_bound=False)
+
+
+def check_alive(session: Session) -> None:
+    """Raises `SessionExpired` or `SessionClosed` where the session is over by now."""
+    session._upkeep.check(even_stopping=True)
+
+
+def spawn(session: Session, work: Coroutine[Any, Any, None], name: str) -> None:
+    """Runs `work` as a task of the session's client, whose end is its end; what it raises ends the client."""
+    session._upkeep.spawn(work, name)
 
 
 async def next_trigger(session: Session) -> WatchTrigger | None:

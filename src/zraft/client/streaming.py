@@ -17,16 +17,18 @@ import asyncio
 from collections import deque
 from types import TracebackType
 from typing import Final, Protocol, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from zraft.client.connection import Connection
+from zraft.client.waiting import FOREVER
 from zraft.errors import Overloaded, ProtocolError, RequestError, SessionClosed, UsageError
 from zraft.limits import MAX_TERM
 from zraft.types import Index, PeerId, Value
 from zraft.wire.changes import Change, Chunk, Prefix, decode_chunk, entries_of
 from zraft.wire.requests import Result
-from zraft.wire.session_requests import SessionWatch
+from zraft.wire.session_requests import SessionWatch, Streamed
 from zraft.wire.values import Statement, encode_value
 
 MARK_S: Final = 5.0
@@ -186,11 +188,6 @@ class ChangeStream:
             number, peer.name, asker.id, asker.token, self._number, self._key, self._is_prefix, self._upto
         )
 
-    @property
-    def number(self) -> int:
-        """Under which it is set."""
-        return self._number
-
     def pushed(self, chunk: Chunk) -> None:
         """The leader sends what it was set for. Raises `ProtocolError`."""
         self._take(chunk)
@@ -205,6 +202,45 @@ class ChangeStream:
         """Where it is set nothing was left out up to `index`."""
         if self._is_set and self._upto is not None:
             self._upto = max(self._upto, index)
+
+
+class Streams:
+    """Those of one session that were asked for over its present connection, as long as somebody holds them."""
+
+    __slots__ = ("_by_number", "_marked_at")
+
+    def __init__(self) -> None:
+        self._by_number: WeakValueDictionary[int, ChangeStream] = WeakValueDictionary()
+        """By the number that they are set under."""
+        self._marked_at = 0.0
+
+    def asks(self, stream: ChangeStream, connection: Connection, peer: PeerId) -> SessionWatch:
+        """What it asks next; from now on it is told."""
+        request = stream.request(connection, peer)
+        self._by_number[request.watch] = stream
+        return request
+
+    def pushed(self, streamed: Streamed) -> None:
+        """One that nobody holds any more is told nothing, and asks for nothing. Raises `ProtocolError`."""
+        stream = self._by_number.get(streamed.id)
+        if stream is not None:
+            stream.pushed(streamed.chunk)
+
+    def marked(self, index: Index, now: float) -> None:
+        """A ping was answered: nothing was left out up to `index`."""
+        self._marked_at = now
+        for stream in self._by_number.values():
+            stream.marked(index)
+
+    def mark_at(self, timeout_s: float) -> float:
+        """When the next ping is due for their sake, though other requests were answered meanwhile."""
+        return self._marked_at + min(MARK_S, timeout_s / 2) if self._by_number else FOREVER
+
+    def lost(self) -> None:
+        """Who iterates asks the next leader, or is told that the session is over."""
+        streams, self._by_number = list(self._by_number.values()), WeakValueDictionary()
+        for stream in streams:
+            stream.lost()
 
 
 class _Step(Protocol):

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets as chance
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias, assert_never
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -26,7 +25,7 @@ from zraft.client.rotation import SHORTEST_S, Blame, Rotation, blame
 from zraft.client.seeking import Seeker
 from zraft.client.session_calls import Call, Outcome, Resume, Stopping, Told, What, resumed
 from zraft.client.session_state import Lifeline, Pending, State, Window
-from zraft.client.streaming import MARK_S, ChangeStream
+from zraft.client.streaming import ChangeStream, Streams
 from zraft.client.waiting import FOREVER, said
 from zraft.client.watching import Watching
 from zraft.errors import (
@@ -89,10 +88,7 @@ class Upkeep:
         """0 until it has begun."""
         self._window: Window[Call] = Window()
         self.watching = Watching()
-        self._streams: WeakValueDictionary[int, ChangeStream] = WeakValueDictionary()
-        """Those that were asked for over this connection, by the number that they are set under."""
-        self._marked_at = 0.0
-        """When a ping was answered last: so far set streams know that nothing was left out."""
+        self._streams = Streams()
         self._stopping: Stopping | None = None
         self._peer = self._rotation.leader
         self._connection: Connection | None = None
@@ -109,7 +105,7 @@ class Upkeep:
         self._timer_at = FOREVER
         self._detached = asyncio.Event()
         self._changed: asyncio.Future[None] = self._loop.create_future()
-        """Done, and replaced, when the session is connected, or over."""
+        """Done, and replaced, when the session is connected, is not any more, or is over."""
         self._runner: asyncio.Task[Any] | None = None
         self._is_begun = False
 
@@ -127,9 +123,13 @@ class Upkeep:
             self._caller.spawn(self._run(), f"session of {self._peer}")
             self._arm(self.line.expires_at)
 
-    async def wait_change(self) -> None:
-        """Until it is connected, or is over, next."""
-        await asyncio.wait([self._changed])
+    async def wait_change(self, seconds: float | None = None) -> None:
+        """Until its state changes next, or so long."""
+        await asyncio.wait([self._changed], timeout=seconds)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Runs `work` as a task of the session's client."""
+        self._caller.spawn(work, name)
 
     def stop(self) -> None:
         """It ends at the leader, after the writes that are unanswered."""
@@ -193,12 +193,10 @@ class Upkeep:
         """The next piece of a stream, from whoever leads; however long that takes."""
 
         def make(connection: Connection, _: int) -> SessionWatch:
-            request = stream.request(connection, self._peer)
-            self._streams[stream.number] = stream
-            return request
+            return self._streams.asks(stream, connection, self._peer)
 
         result = await self._ask(make, None, FOREVER)
-        self._arm(self._mark_at())
+        self._arm(self._streams.mark_at(self.line.timeout_s))
         return result
 
     async def _ask(self, make: _Make, watch: Hashable, seconds: float) -> Result:
@@ -341,8 +339,7 @@ class Upkeep:
             self.watching.fired(reply)
             return
         if isinstance(reply, Streamed):
-            if (stream := self._streams.get(reply.id)) is not None:
-                stream.pushed(reply.chunk)
+            self._streams.pushed(reply)
             return
         told, sent_at = self._told.pop(reply.id, (None, -1.0))
         connection = self._connection
@@ -377,9 +374,7 @@ class Upkeep:
             self.line.adopt(opened.timeout_ms / 1000)
             self._window = Window(opened.last)
         was_connected = self.line.is_connected
-        self._marked_at = monotonic()
-        for stream in self._streams.values():
-            stream.marked(reply.index)
+        self._streams.marked(reply.index, monotonic())
         self.line.answered(sent_at)
         self.line.found()
         self._arm(self.line.ping_at)
@@ -468,18 +463,15 @@ class Upkeep:
             self._caller.release(connection)
         self._told, self._pings = {}, 0
         self._window.rewind()
+        was_connected = self.line.is_connected
         self.line.lost()
         self.watching.lost()
-        self._lose_streams()
+        self._streams.lost()
+        if was_connected:
+            self._tell_change()
         if self._window.is_stuck:
             self.end("closed", SessionClosed("the leader was lost while a write that was refused was left out"))
         self._detached.set()
-
-    def _lose_streams(self) -> None:
-        """Those who iterate ask the next leader, or are told that the session is over."""
-        streams, self._streams = list(self._streams.values()), WeakValueDictionary()
-        for stream in streams:
-            stream.lost()
 
     # -- who leads
 
@@ -539,19 +531,17 @@ class Upkeep:
         """The connection stands: ping, and send what was put off."""
         line = self.line
         if now >= self._paused_until:
-            if not self._pings and (not line.is_connected or now >= min(line.ping_at, self._mark_at())):
+            if not self._pings and (
+                not line.is_connected or now >= min(line.ping_at, self._streams.mark_at(self.line.timeout_s))
+            ):
                 self._prove()
             self._send()
         else:
             self._arm(self._paused_until)
         if line.is_connected and not self._pings:
-            self._arm(max(min(line.ping_at, self._mark_at()), self._paused_until))
+            self._arm(max(min(line.ping_at, self._streams.mark_at(self.line.timeout_s)), self._paused_until))
         if self._told or connection.owes:
             self._arm(line.silent_at(connection.heard_at))
-
-    def _mark_at(self) -> float:
-        """When a ping is due for the streams' sake, though others were answered."""
-        return self._marked_at + min(MARK_S, self.line.timeout_s / 2) if self._streams else FOREVER
 
     def _time_out(self, now: float) -> None:
         """Writes whose callers wait no longer are sent nevertheless."""
@@ -579,7 +569,7 @@ class Upkeep:
             connection.listener = None
             self._caller.release(connection)
         self.watching.end()
-        self._lose_streams()
+        self._streams.lost()
         self._tell_change()
         runner = self._runner
         if runner is not None and runner is not asyncio.current_task():

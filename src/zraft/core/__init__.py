@@ -17,6 +17,7 @@ Where to look, by section of the thesis (Ongaro, "Consensus: Bridging Theory and
     quiet         idle groups do without heartbeats (not in the thesis)
     snapshots     §5.1 the seams of a compacted log
     bootstrap     §4.4 the birth of a group
+    abstention    replicas whose disk lost part of the log, until they have it again (not in the thesis)
 
     log, memberships, saves, progress, quorum, roles      data and arithmetic; know no messages
     entries, messages, events, output, recovered          the vocabulary
@@ -49,6 +50,8 @@ Deviations from the thesis, each also in docs/thesis-map.md:
     time.
 *   §6.2: a leader that was held up itself gives everybody an election timeout to answer before it steps down.
 *   §3.4, §6.2: an idle group goes quiet: node heartbeats stand for those of the group (docs/decisions/0007).
+*   §3.4, §3.8: a replica whose disk lost part of its log keeps term and vote, and votes for nobody until its log ends
+    with an entry of a term in which it has promised nothing before (docs/decisions/0010).
 *   §6.4.1: leases are not offered.
 *   §10.2.1: with the setting `counts_unsaved` a leader counts itself for entries that its disk does not have yet.
 """

@@ -34,7 +34,12 @@ def on_election_timeout(replica: Replica) -> None:
 
 
 def may_campaign(replica: Replica) -> bool:
-    """Learners, removed and blank replicas never lead (M5); nor one whose disk stalls, or whose state is half there."""
+    """Learners, removed and blank replicas never lead (M5); nor one whose disk stalls, or whose state is half there.
+
+    Nor one that lost part of its log and has not got it back (BM-095).
+    """
+    if replica.abstains_below:
+        return False
     stalled = replica.saves.stalled_for(replica.now) > 2 * replica.settings.election_timeout_ms
     return (replica.is_voter or _is_needed_once_more(replica)) and replica.restoring is None and not stalled
 
@@ -71,6 +76,7 @@ def on_pre_vote(replica: Replica, message: PreVote) -> None:
         return
     granted = (
         message.term > replica.current_term
+        and not replica.abstains_below
         and not is_led(replica)
         and replica.log.is_up_to_date(message.last_index, message.last_term)
     )
@@ -115,10 +121,13 @@ def start_election(replica: Replica, *, transfer: bool) -> None:
 def on_request_vote(replica: Replica, message: RequestVote) -> None:
     """One vote per term, first come, and only for a log at least as up to date (§3.4, §3.6.1).
 
-    The term rule has run: `message.term` is the current one. A leader or candidate has voted for itself (BM-009).
+    The term rule has run: `message.term` is the current one. A leader or candidate has voted for itself (BM-009). Who
+    lost part of its log cannot compare it, and abstains (BM-095).
     """
-    granted = replica.voted_for in (None, message.sender) and replica.log.is_up_to_date(
-        message.last_index, message.last_term
+    granted = (
+        replica.voted_for in (None, message.sender)
+        and not replica.abstains_below
+        and replica.log.is_up_to_date(message.last_index, message.last_term)
     )
     if not granted:
         replica.send_now(RequestVoteReply(replica.me, message.sender, replica.current_term, False))

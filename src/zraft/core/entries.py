@@ -109,3 +109,5 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     term: Term = 0
     voted_for: Member | None = None
+    abstains_below: Term = 0
+    """It lost part of its log: it votes again when that ends with an entry of this term or a later one. 0: it votes."""

@@ -89,8 +89,12 @@ class LoadBatches(msgspec.Struct, frozen=True, gc=False):
 
 
 class RoleName(Enum):
-    """A replica's role as users see it; `learner` is a follower that its own configuration does not let vote."""
+    """A replica's role as users see it; `learner` is a follower that its own configuration does not let vote.
 
+    `loading` is one that lost part of its log and does not vote before it has that again (`abstention`).
+    """
+
+    LOADING = "loading"
     BLANK = "blank"
     FOLLOWER = "follower"
     LEARNER = "learner"

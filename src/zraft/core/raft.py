@@ -80,6 +80,11 @@ class Raft:
         return self.replica.voted_for
 
     @property
+    def abstains_below(self) -> Term:
+        """It lost part of its log: it does not vote before that ends with an entry of this term; 0: it votes."""
+        return self.replica.abstains_below
+
+    @property
     def commit_index(self) -> Index:
         """Last index known to be committed."""
         return self.replica.commit_index

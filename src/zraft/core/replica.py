@@ -25,6 +25,7 @@ class Replica:
     """Term, vote, log, configuration and role of one member of one group."""
 
     __slots__ = (
+        "abstains_below",
         "chance",
         "commit_index",
         "current_term",
@@ -57,6 +58,8 @@ class Replica:
         self.current_term: Term = recovered.hard_state.term
         self.voted_for: Member | None = recovered.hard_state.voted_for
         """In `current_term`. Changes only with the term, or from None (I10)."""
+        self.abstains_below: Term = recovered.hard_state.abstains_below
+        """It grants no vote and never campaigns before its log ends with an entry of this term (`abstention`)."""
         self.log = Log(recovered)
         self.memberships = MembershipHistory(recovered)
         self.snapshot: SnapshotMark = recovered.mark
@@ -85,6 +88,8 @@ class Replica:
             self.violated(f"hard state has term {self.current_term}, the log {self.log.last_term} (BM-002)")
         if self.membership is not None and self.membership.is_stable and self.membership.voters == (me,):
             self.role.election_due_ms = now  # the only voter has nobody to wait for
+        if self.abstains_below and self.log.last_term >= self.abstains_below:
+            self.end_abstention()
 
     @property
     def membership(self) -> Membership | None:
@@ -116,6 +121,8 @@ class Replica:
             case PreCandidate():
                 return RoleName.PRE_CANDIDATE
             case _:
+                if self.abstains_below:
+                    return RoleName.LOADING
                 if self.membership is None:
                     return RoleName.BLANK
                 return RoleName.FOLLOWER if self.is_voter else RoleName.LEARNER
@@ -135,6 +142,13 @@ class Replica:
         if self.voted_for is None:
             self.voted_for = member
             self.is_hard_state_due = True
+
+    def end_abstention(self) -> None:
+        """The log is as if nothing had been lost (`abstention`)."""
+        self.abstains_below = 0
+        self.is_hard_state_due = True
+        self.told_basis = None
+        self.fact(f"has again what it lost: it votes, with {self.log!r}")
 
     def become_follower(self, leader: Member | None) -> None:
         """Follow `leader` (None: not known yet) in the current term. Reads and changes under way are given up."""
@@ -199,7 +213,7 @@ class Replica:
         self.out = Output()
         if self.is_hard_state_due:
             self.is_hard_state_due = False
-            out.hard_state = HardState(self.current_term, self.voted_for)
+            out.hard_state = HardState(self.current_term, self.voted_for, self.abstains_below)
         if out.hard_state is not None or out.append or out.truncate_from or out.reset_to is not None:
             out.save = self.saves.issue(self.log.last_index, self.now)
         if out.commit_to:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from zraft.core import (
+    abstention,
     bootstrap,
     departure,
     election,
@@ -53,6 +54,8 @@ def _refuse(replica: Replica, role: Any, event: e.Read | e.ChangeMembership | e.
 
 def _saved_without_role(replica: Replica, role: Any, event: e.Saved) -> None:
     replica.saves.complete(event.number)
+    if replica.abstains_below:
+        abstention.look(replica)
 
 
 def _saved_as_candidate(replica: Replica, role: Candidate, event: e.Saved) -> None:

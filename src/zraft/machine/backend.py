@@ -10,7 +10,7 @@ Left out on purpose: a way to undo. A command that raises half way leaves what i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeAlias
 
@@ -235,5 +235,17 @@ class Backend(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no install_snapshot()")
 
     def digest(self) -> int | None:
-        """A number over the whole state, equal on replicas that applied the same log; None: not offered."""
+        """A number over the whole state, equal on replicas that applied the same log; None: not offered.
+
+        The divergence alarm asks for it every few thousand entries, in the event loop: keep it up from change to
+        change, or write `sample` as well.
+        """
         return None
+
+    def sample(self, changed: Sequence[Any], index: int) -> int | None:
+        """What the divergence alarm asks for: a number over as much of the state as can be read in a millisecond.
+
+        It is equal on replicas that applied the same log. `changed` are keys as `apply` and the others named them, in
+        any order and perhaps repeatedly: those of the last entries; `index` is that of the last entry of all.
+        """
+        return self.digest()

@@ -14,15 +14,16 @@ A key belongs to the session that last wrote it as temporary, and to none after 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from zraft.errors import UsageError
+from zraft.limits import ALARM_WHOLE
 from zraft.machine.backend import Answer, Applied, Backend, Change, Context, Directory, Prefix, Reject, SnapshotWriter
 from zraft.machine.chunks import read_chunks, write_chunks
 from zraft.types import NOT_FOUND, PeerId, Value
-from zraft.wire.values import encode_value
+from zraft.wire.values import checksum_of, encode_value
 
 _FILE: Final = "dict"
 _FORMAT: Final = 1
@@ -138,6 +139,13 @@ class DictBackend(Backend):
         Costs 1 to 2 µs a key, so it is computed when asked for.
         """
         return sum(_digest(pair) for pair in _pairs(self._data.items(), self._owner)) & ((1 << 64) - 1)
+
+    def sample(self, changed: Sequence[Any], index: int) -> int:
+        """Over all keys where they are few, else over the changed ones; and over how many there are."""
+        data, owner = self._data, self._owner
+        keys = data if len(data) <= ALARM_WHOLE else dict.fromkeys(map(_checked_key, changed))
+        parts = ((key, data.get(key, NOT_FOUND), owner.get(key)) for key in keys)
+        return sum(map(checksum_of, parts), checksum_of((len(data), len(owner))))
 
     def temporary_count(self) -> int:
         """The keys that belong to a session."""

@@ -12,7 +12,7 @@ an entry of the log says that it is that late; then it goes on every replica at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import merge
 from typing import Any, ClassVar, Final
 
@@ -148,6 +148,10 @@ class TableBackend(Backend):
     def digest(self) -> int:
         """The sum of a 64-bit hash of every entry. Costs 2 µs for each that changed since it was last asked for."""
         return self._entries.digest()
+
+    def sample(self, changed: Sequence[Any], index: int) -> int:
+        """Over all entries where they are few, else over the changed ones and a stretch that moves with `index`."""
+        return self._entries.sample({place_of(key): None for key in changed}, index)
 
     def temporary_count(self) -> int:
         """Counts session by session: asked for a status, not for every command."""

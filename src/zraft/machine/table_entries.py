@@ -7,10 +7,12 @@ taken back, and a snapshot is the entries and nothing more.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from sortedcontainers import SortedList
 
-from zraft.machine.table_digest import Digest
+from zraft.limits import ALARM_ENTRIES, ALARM_SWEPT, ALARM_WHOLE
+from zraft.machine.table_digest import Digest, checksum
 from zraft.machine.table_types import Entry
 from zraft.types import Millis
 
@@ -128,6 +130,16 @@ class Entries:
     def digest(self) -> int:
         """A number over all entries with all that they hold."""
         return self._digest.of(self._by_place)
+
+    def sample(self, places: Iterable[bytes], index: int) -> int:
+        """A number over all entries where they are few; else over those at `places`, and the next ones to be swept."""
+        count = len(self._order)
+        swept: Iterable[bytes] = self._order
+        if count > ALARM_WHOLE:
+            start = index // ALARM_ENTRIES * ALARM_SWEPT % count
+            swept = chain(places, self._order.islice(start, start + ALARM_SWEPT))
+        parts = map(self._by_place.get, swept)
+        return sum(map(checksum, parts), count + len(self._deadlines))
 
     def captured(self) -> list[Entry]:
         """All entries, in the order in which their keys came: 10 to 20 ms for a million. None of them ever changes."""

@@ -261,6 +261,8 @@ class Admin:
         if name in host.peers:
             peer = host.peers[name]
             named_at = last_named_at(peer.raft.memberships, peer.raft.commit_index, peer.raft.me)
+            if peer.raft.abstains_below:  # it may have forgotten more than it knows
+                return peer.meta.group, peer.raft.memberships.current_index, peer.meta
             return peer.meta.group, named_at or None, peer.meta
         if name in host.stopped:
             stopped = host.stopped[name]

@@ -73,7 +73,7 @@ def recovered_from(raft: Raft) -> Recovered:
         found.append((index, membership))
         index, membership = history.as_of(index - 1)
     return Recovered(
-        hard_state=HardState(raft.current_term, raft.voted_for),
+        hard_state=HardState(raft.current_term, raft.voted_for, raft.abstains_below),
         mark=mark,
         lasts=[all_lasts[position] for position in kept],
         terms=[all_terms[position] for position in kept],

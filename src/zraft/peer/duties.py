@@ -12,6 +12,7 @@ from zraft.errors import StorageError
 from zraft.types import GroupId, Index, Millis, PeerId, Term
 from zraft.wire.peering import NodeBeat
 from zraft.wire.requests import Reply
+from zraft.wire.states import State
 
 Client: TypeAlias = Any
 """Who asked: hashable, compared by identity, owned by whoever runs the host; usually a connection."""
@@ -49,7 +50,7 @@ class PeerView(msgspec.Struct, frozen=True):
 class Duties(msgspec.Struct, gc=False):
     """One turn's duties. Messages to one node keep their order; replies to one client too."""
 
-    messages: list[tuple[GroupId, Message]] = msgspec.field(default_factory=list)
+    messages: list[tuple[GroupId, Message | State]] = msgspec.field(default_factory=list)
     """Each goes to the node of its `to`."""
     node_beats: list[NodeBeat] = msgspec.field(default_factory=list)
     """Each goes to the node of its `to`."""

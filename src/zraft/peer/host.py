@@ -29,7 +29,7 @@ from zraft.core.roles import NEVER, Leader
 from zraft.errors import CreateError, CreateProblem, PeerUnavailable, ReplicaFault, StorageError, UsageError
 from zraft.machine.registry import Backends
 from zraft.peer.admin import BORN, Admin
-from zraft.peer.aside import GONE, KEPT, is_kept_aside, kept_entry, set_aside
+from zraft.peer.aside import GONE, KEPT, kept_entry, set_aside
 from zraft.peer.down import (
     FailedPeer,
     StoppedPeer,
@@ -42,6 +42,7 @@ from zraft.peer.down import (
 from zraft.peer.duties import Client, Duties, Note, Outbox, PeerView
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.liveness import Liveness
+from zraft.peer.opening import Choice, open_replicas
 from zraft.peer.peer import APPLY_ENTRIES, Peer
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.space import Space
@@ -50,11 +51,12 @@ from zraft.session.history import HistorySettings
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
 from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
-from zraft.storage.store import Store, StoreSettings
+from zraft.storage.store import StoreSettings
 from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
 from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
+from zraft.wire.states import Beside, State
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
 
@@ -69,6 +71,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
+    alarm_entries: int = limits.ALARM_ENTRIES
+    """So often replicas compare their states; 0: never. The same on every node, or they meet at no index."""
     sync_mode: str = "default"
     """What the operator calls `raft.counts_unsaved` and `store.sync`; for the status."""
 
@@ -106,9 +110,9 @@ class Host:
         self.apply_entries = APPLY_ENTRIES
         """What a replica applies at most in one turn. Whoever can measure how long that takes may lower it."""
         self._disk = disk
-        opened = Store.open(disk, settings.store)
-        self.store = opened.store
         self.shelf = Shelf(vault, self.outbox)
+        opened = open_replicas(disk, settings.store, self.shelf, self.make_machine)
+        self.store = opened.store
         self.space = Space(self)
         self.admin = Admin(self)
         self._active: dict[str, Peer] = {}
@@ -122,22 +126,26 @@ class Host:
         self._mark_due_ms: Millis | None = None
         """When the journal shall be told what is durable, if nothing is saved before; None: it was."""
         self._is_stopped = self._has_marked = False
-        self._to_self: list[tuple[GroupId, Message]] = []
+        self._to_self: list[tuple[GroupId, Message | State]] = []
         self._liveness = Liveness(node, settings.raft, Chance(~seed & (2**64 - 1)).bits())
         self.outbox.duties.notes += [Note("", text, is_alarm=True) for text in opened.notes]
-        self.shelf.forget_strangers([replica.meta for replica in opened.replicas])
-        for replica in opened.replicas:
-            self._start(replica, now)
+        for name, loss in opened.losses.items():
+            self.note(
+                name, f"lost part of its data, does not vote and has the others send it again: {loss}", is_alarm=True
+            )
+        self.shelf.forget_strangers([replica.meta for replica, _ in opened.replicas])
+        for replica, choice in opened.replicas:
+            self._start(replica, choice, now)
 
-    def _start(self, replica: RecoveredReplica, now: Millis) -> None:
+    def _start(self, replica: RecoveredReplica, choice: Choice, now: Millis) -> None:
         meta, recovered = replica.meta, replica.recovered
-        if is_kept_aside(meta):
+        if choice is None:
             self.aside[meta.name] = FailedPeer(meta, KEPT, MembershipHistory(recovered))
             return
         try:
-            if replica.fault is not None:
-                raise ReplicaFault(str(replica.fault))
-            self.run(meta, recovered, self.shelf.choose(meta, recovered, self.make_machine), now)
+            if isinstance(choice, ReplicaFault):
+                raise choice
+            self.run(meta, recovered, choice, now)
             self._check_name(self.peers[meta.name])
         except ReplicaFault as fault:
             is_new = is_blank_on_disk(recovered)
@@ -176,6 +184,7 @@ class Host:
             make_machine=self.make_machine,
             snapshots=self.settings.snapshots,
             max_result_bytes=self.settings.max_result_bytes,
+            alarm_entries=self.settings.alarm_entries,
         )
         self.peers[meta.name] = peer
         self._active[meta.name] = peer
@@ -263,8 +272,8 @@ class Host:
 
     def receive(self, now: Millis, group: GroupId, message: Item) -> None:
         """A message from another node. One for a replica that is not here is dropped (BM-114)."""
-        if isinstance(message, NodeBeat):
-            self._liveness.received(message)
+        if isinstance(message, Beside):
+            self._heard(group, message)
             return
         name = message.to.peer.name
         peer = self.peers.get(name)
@@ -272,6 +281,16 @@ class Host:
             return
         self._active[name] = peer
         peer.step(now, Received(message))
+
+    def _heard(self, group: GroupId, word: NodeBeat | State) -> None:
+        """What another node says for itself, or one of its replicas about states."""
+        if isinstance(word, NodeBeat):
+            self._liveness.received(word)
+            return
+        peer = self.peers.get(word.to.peer.name)
+        if peer is not None and peer.meta.group == group:
+            self._active[peer.meta.name] = peer
+            peer.heard_beside(word)
 
     def request(self, now: Millis, client: Client, request: Request) -> None:
         """A client asks. It is answered once, in the duties of this or a later turn."""

@@ -36,10 +36,12 @@ from zraft.core.raft import Raft
 from zraft.core.recovered import RaftSettings, Recovered
 from zraft.core.roles import Leader
 from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError, UsageError
+from zraft.peer.alarm import Alarm
 from zraft.peer.desk import Asked, Desk, Reading
 from zraft.peer.duties import Note, Outbox, PeerChange
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.keeper import Keeper
+from zraft.peer.opening import loading_text
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.snapshotting import Snapshotting
 from zraft.peer.vault import VaultDone, VaultJob
@@ -49,6 +51,7 @@ from zraft.storage.replica import ReplicaMeta, Save
 from zraft.storage.store import Store
 from zraft.types import Index, Member, Millis, PeerId
 from zraft.wire.requests import GetConf, PeerStatus, Query
+from zraft.wire.states import State
 
 APPLY_ENTRIES: Final = 4096
 """Entries applied in one slice: some milliseconds, after which messages get their turn."""
@@ -80,6 +83,7 @@ class Peer:
         "_settings",
         "_store",
         "_time_due_ms",
+        "alarm",
         "backend",
         "conf",
         "desk",
@@ -112,6 +116,7 @@ class Peer:
         make_machine: MakeMachine,
         snapshots: SnapshotSettings,
         max_result_bytes: int = limits.FRAME_BYTES - limits.KIB,
+        alarm_entries: int = limits.ALARM_ENTRIES,
     ) -> None:
         """The replica `meta` on `node`, at its durable state. Raises ReplicaFault where that breaks an invariant.
 
@@ -125,6 +130,7 @@ class Peer:
         self.desk = Desk(outbox, max_result_bytes=max_result_bytes)
         self.machine = chosen.machine
         self.backend = meta.backend
+        self.alarm = Alarm(self, alarm_entries)
         self.keeper = Keeper(self, outbox, settings.election_timeout_ms, max_result_bytes=max_result_bytes)
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
@@ -308,6 +314,18 @@ class Peer:
         """Save `number` and all before it are durable."""
         return number <= self._completed
 
+    def send_beside(self, word: State) -> None:
+        """What is no message of Raft, and promises nothing: it need not wait."""
+        self._outbox.duties.messages.append((self.meta.group, word))
+
+    def heard_beside(self, word: State) -> None:
+        """Another replica said something about states."""
+        if self.fault is None:
+            try:
+                self.alarm.heard(word)
+            except ReplicaFault as fault:
+                self.fail(str(fault), fault)
+
     def vault_done(self, now: Millis, job: VaultJob, done: VaultDone) -> None:
         """The vault has finished a job of this replica."""
         if self.fault is None:
@@ -330,6 +348,7 @@ class Peer:
         self._apply_token = 0
         self.has_more = False
         self.desk.restored(mark.index)
+        self.alarm.sampling.restart(mark.index)
         self.note(f"goes on from the snapshot at {mark.index}")
 
     def note(self, text: str, *, is_alarm: bool = False) -> None:
@@ -415,11 +434,15 @@ class Peer:
     def _apply(self, budget: int) -> None:
         """Apply up to `budget` committed entries; older ones than memory holds are read first."""
         machine, desk, commit_index = self.machine, self.desk, self.raft.commit_index
+        sampling = self.alarm.sampling
         while budget > 0 and machine.last_applied < commit_index and self._refill(commit_index):
             batch = self._apply_batches[0]
             offset = machine.last_applied + 1 - batch.first
             waits = desk.waits_for(batch)
-            outcomes = machine.apply_batch(batch, offset, budget, replies=waits)
+            if batch.last < sampling.opens_at:
+                outcomes = machine.apply_batch(batch, offset, budget, replies=waits)
+            else:
+                outcomes = self.alarm.apply(batch, offset, budget)
             budget -= machine.last_applied + 1 - batch.first - offset
             if waits:
                 desk.applied(batch, offset, outcomes)
@@ -501,6 +524,7 @@ class Peer:
             watchers=self.keeper.watches.count + self.keeper.streams.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
+            fault=loading_text(raft) or self.alarm.standing or None,
             target=target_of(membership),
             joining=joining_of(raft),
             fetching=self.snapshots.fetching(),

@@ -57,6 +57,8 @@ class Shelf:
         self._jobs: dict[int, tuple[VaultJob, Told]] = {}
         self._published: dict[int, dict[Index, FoundSnapshot]] = {}
         """By incarnation and index."""
+        self.rotten: dict[int, None] = {}
+        """Replicas, by incarnation, for which nothing could be chosen because the bytes of a snapshot have changed."""
         self._leaving: dict[str, list[ReplicaMeta]] = {}
         """Replicas whose removal is not durable yet, by name."""
         try:
@@ -139,32 +141,37 @@ class Shelf:
         Raises ReplicaFault where there is none, or where one is of a term that the hard state has not heard of.
         """
         notes: list[str] = []
+        is_rotten = False
+        self.rotten.pop(meta.incarnation, None)
         mark, term = recovered.mark, recovered.hard_state.term
         usable = [found for found in self.published(meta) if found.mark.index >= mark.index]
         for found in reversed(usable):
-            fault = found.fault or _disagreement(found, meta, mark, term)
-            if fault is None:
+            problem: Exception | None = found.fault or _disagreement(found, meta, mark, term)
+            is_rotten = is_rotten or found.fault is not None
+            if problem is None:
                 machine = make_machine(meta)
                 problem = self._load(found, machine)
-                if not problem:
+                if problem is None:
                     return Chosen(machine, found.mark, found.size, tuple(notes))
-            else:
-                problem = str(fault)
-            notes.append(f"the snapshot at {found.mark.index} cannot be used: {problem}")
+                is_rotten = is_rotten or isinstance(problem, CorruptData)
+            text = str(problem) if isinstance(problem, ZraftError) else f"{type(problem).__name__}: {problem}"
+            notes.append(f"the snapshot at {found.mark.index} cannot be used: {text}")
         if mark.index:
+            if is_rotten:
+                self.rotten[meta.incarnation] = None
             why = f": {notes[0]}" if notes else ""
             raise ReplicaFault(f"the log begins after {mark.index}, and no snapshot leads to it{why}")
         return Chosen(make_machine(meta), notes=tuple(notes))
 
-    def _load(self, found: FoundSnapshot, machine: ReplicatedMachine) -> str:
-        """Empty, or why the machine is of no use."""
+    def _load(self, found: FoundSnapshot, machine: ReplicatedMachine) -> Exception | None:
+        """None, or why the machine is of no use."""
         if self._vault is None:
-            return "no snapshots are kept here"
+            return ReplicaFault("no snapshots are kept here")
         try:
             self._vault.load(found.meta, found.mark, machine)
         except Exception as error:
-            return str(error) if isinstance(error, ZraftError) else f"{type(error).__name__}: {error}"
-        return ""
+            return error
+        return None
 
     # -- replicas that go
 

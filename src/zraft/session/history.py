@@ -26,7 +26,7 @@ from zraft.session.items import Item
 from zraft.types import Index
 from zraft.wire.changes import Entry, begins_so, is_prefix, plain
 
-Changed: TypeAlias = tuple[Any, ...]
+Keys: TypeAlias = tuple[Any, ...]
 """What a backend reported for one entry: keys, and `Change`s. Empty: nothing."""
 
 SEGMENTS: Final = 16
@@ -47,7 +47,7 @@ class _Record(msgspec.Struct, frozen=True, gc=False):
     """A batch, or a slice of one: what each entry from `first` on changed."""
 
     first: Index
-    changed: Sequence[Changed]
+    changed: Sequence[Keys]
     items: Sequence[Item[Any]] | None
     """Where the backend makes out from its commands what became of keys."""
 
@@ -134,7 +134,7 @@ class History:
         """Whoever knows everything up to here may still miss half of what is kept, and has lost nothing."""
         return self._segments[len(self._segments) // 2].below if self._segments else 0
 
-    def add(self, first: Index, changed: Sequence[Changed], items: Sequence[Item[Any]], size: int) -> None:
+    def add(self, first: Index, changed: Sequence[Keys], items: Sequence[Item[Any]], size: int) -> None:
         """The entries from `first` on were applied, and changed this; their commands have `size` bytes."""
         count = sum(map(len, changed))
         if not count:
@@ -182,7 +182,7 @@ class History:
         return list(found.values())
 
 
-def _keys(changed: Changed) -> list[Hashable]:
+def _keys(changed: Keys) -> list[Hashable]:
     return [plain(key.key if type(key) is Change else key) for key in changed]
 
 

@@ -12,7 +12,7 @@ slices; its payload is decoded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,7 +20,7 @@ from zraft.core.entries import Batch, Kind
 from zraft.errors import BackendError, Rejected, ReplicaFault, SessionExpired, UsageError, WatchNotSupported
 from zraft.machine.backend import Answer, Applied, Backend, Change, Context, Directory, Prefix, Reject
 from zraft.session.decoding import MALFORMED, BackendDecoder, raw_items
-from zraft.session.history import Changed, History, HistorySettings
+from zraft.session.history import History, HistorySettings, Keys
 from zraft.session.items import END, OPEN, RESUME, TEMPORARY, Item, Marks, RawItem
 from zraft.session.outcomes import FATAL, UNCHANGING, Outcome, attempted, failed, rejected, settled
 from zraft.session.replies import kept, outcome_of
@@ -30,6 +30,9 @@ from zraft.types import Index, Millis, Term, Value
 
 ADVANCE_RETRY: Final[Millis] = 1000
 """After an `advance` that raised, `due` asks for the next time entry so much later: no flood of them."""
+
+Changed: TypeAlias = tuple[Index, Keys]
+"""The keys (or `Change`s) that one entry changed."""
 
 _BAD_COMMAND: Final = "not a command that this backend knows"
 
@@ -56,8 +59,8 @@ class ReplicatedMachine:
         self._raw: Sequence[RawItem] = ()
         """Of the same batch, once one of them was wanted."""
         self._apply: Callable[[Any, Context], Any] = backend.apply
-        self._changes: list[tuple[Index, Changed]] = []
-        self._changed: Changed = ()
+        self._changes: list[Changed] = []
+        self._changed: Keys = ()
         """What the entry that was applied last has changed, where it was no light write."""
         self._not_due_before: Millis = 0
         self._fault: str | None = None
@@ -136,11 +139,11 @@ class ReplicatedMachine:
                 raise ReplicaFault(f"batch {batch.first} to {batch.last} holds {len(items)} items")
             self._items, self._apply = items, self.backend.apply if are_sound else self._apply_sound
 
-    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None, batch: Batch) -> list[Changed]:
+    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None, batch: Batch) -> list[Keys]:
         """One turn of the loop a command: it makes nothing that the backend does not ask for. What each has changed."""
         apply, ctx, history = self._apply, self._ctx, self.history
         index = ctx.index - 1
-        noted: list[Changed] = []
+        noted: list[Keys] = []
         for item in items:
             index += 1
             ctx.index = index
@@ -151,7 +154,7 @@ class ReplicatedMachine:
                 if outcomes is not None:
                     outcomes.append(outcome)
                 continue
-            changed: Changed = ()
+            changed: Keys = ()
             try:
                 outcome = apply(item.command, ctx)
                 if type(outcome) is Applied:
@@ -170,7 +173,7 @@ class ReplicatedMachine:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
         return noted
 
-    def _note_changes(self, first: Index, changed: list[Changed], items: Sequence[Item[Any]], size: int) -> None:
+    def _note_changes(self, first: Index, changed: list[Keys], items: Sequence[Item[Any]], size: int) -> None:
         """What the entries from `first` on have changed."""
         self.history.add(first, changed, items, size)
         if self.collect_changes:
@@ -233,7 +236,7 @@ class ReplicatedMachine:
             self._changed = changed
         return None
 
-    def _expired(self, session: int, ctx: Context) -> Changed:
+    def _expired(self, session: int, ctx: Context) -> Keys:
         return _gone(self.backend.expire_session(session, ctx), "session")
 
     def _apply_sound(self, command: Any, ctx: Context) -> Any:
@@ -264,7 +267,7 @@ class ReplicatedMachine:
             self._not_due_before = ctx.time + 1
             self._note_changes(ctx.index, [changed], (), 0)
 
-    def _advance_if_due(self, ctx: Context) -> Changed:
+    def _advance_if_due(self, ctx: Context) -> Keys:
         due = self.backend.due()
         return () if due is None or due > ctx.time else _gone(self.backend.advance(ctx), "expire")
 
@@ -284,10 +287,19 @@ class ReplicatedMachine:
         count = attempted("temporary_count", self.backend.temporary_count)
         return count if type(count) is int else 0
 
-    def take_changes(self) -> list[tuple[Index, Changed]]:
+    def take_changes(self) -> list[Changed]:
         """The changed keys (or `Change`s) of each entry since the last call, in log order."""
         changes, self._changes = self._changes, []
         return changes
+
+    @property
+    def changes_count(self) -> int:
+        """How many entries `take_changes` would name."""
+        return len(self._changes)
+
+    def changes_since(self, count: int) -> list[Changed]:
+        """The same without the first `count`, which stay to be taken, as all others do."""
+        return self._changes[count:]
 
     def query(self, data: bytes | msgspec.Raw) -> Value:
         """The backend's answer from the state as of `last_applied`, to be encoded before anything more is applied.
@@ -361,6 +373,6 @@ class ReplicatedMachine:
         self._fault = None
 
 
-def _gone(keys: Iterable[Any], kind: str) -> Changed:
+def _gone(keys: Iterable[Any], kind: str) -> Keys:
     """Changed keys of which the backend need not say more: they are gone, and `kind` says why."""
     return tuple([key if type(key) is Change else Change(key, None, kind) for key in keys])

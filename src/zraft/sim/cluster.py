@@ -43,6 +43,7 @@ class Cluster:
             store=self._store_settings(chance),
             snapshots=self._snapshot_settings(chance.split("snapshots")),
             history=self._history_settings(chance.split("history")),
+            alarm_entries=chance.split("alarm").choice([1, 5, 32]),
         )
         image_rate = chance.choice([0, 2_000, 20_000])
         world = World(self.scheduler, self.network, checks, self.trace, settings, image_rate, {})

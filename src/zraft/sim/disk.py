@@ -197,6 +197,24 @@ class SimDisk:
         if offset < len(file.durable):
             file.durable[offset] ^= 1 << bit
 
+    def spoil(self, name: str, offset: int, other: int, kind: int) -> str:
+        """A sector, or a bit of it, is not what it was, in page cache and on the medium alike; says what became of it.
+
+        0 and 1: a bit flips; 2: the write was lost, and the sector is as it was before, zeros in a journal; 3: it has
+        the bytes of the sector of `other`.
+        """
+        file = self._existing(name)
+        start, source = offset // SECTOR * SECTOR, other // SECTOR * SECTOR
+        if kind < 2:
+            self.flip(name, offset, other % 8)
+            return f"a bit flips in {name} at {offset}"
+        self.tally.flips += 1
+        data = bytes(SECTOR) if kind == 2 else bytes(file.cached[source : source + SECTOR])
+        file.cached[start : start + SECTOR] = data
+        if start + SECTOR <= len(file.durable):
+            file.durable[start : start + SECTOR] = data
+        return f"the sector at {start} of {name} {'is lost' if kind == 2 else f'is that at {source}'}"
+
     def content(self, name: str) -> bytes:
         """All bytes of the file as a reader sees them, without any fault."""
         return bytes(self._existing(name).cached)

@@ -6,6 +6,7 @@ What is done is counted by kind.
 
 from __future__ import annotations
 
+from zraft.sim.atlas import may_spoil
 from zraft.sim.chance import Chance
 from zraft.sim.cluster import Cluster
 from zraft.sim.disk import DiskFaults
@@ -115,6 +116,8 @@ class Chaos:
             self._cut_off()
         if rates.wipe or rates.rot:
             self._spoil()
+        if rates.decay and chance.happens(rates.decay):
+            self._decay(node)
 
     def _spoil(self) -> None:
         """The victim's data is lost, or bits of it flip; now and then the operator takes it in again."""
@@ -128,6 +131,14 @@ class Chaos:
         if chance.happens(rates.restart):
             for operator in self._cluster.operators.values():
                 operator.readmit()
+
+    def _decay(self, node: SimNode) -> None:
+        """The disk of a node loses something, where the others can do without it."""
+        if may_spoil(node, list(self._cluster.nodes.values()), self._cluster.groups):
+            self._count("decay")
+            node.decay()
+            if self._chance.below(2):
+                node.crash(power_loss=False)
 
     def _cut_off(self) -> None:
         leader = self._cluster.leader(self._chance.choice(self._cluster.groups))

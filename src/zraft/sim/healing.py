@@ -7,12 +7,12 @@ must come to hold the same log and the same state (L4), and then the leader must
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from zraft.core.entries import Membership
 from zraft.peer.peer import Peer
+from zraft.sim.atlas import can_decide, in_force, spoiled
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.cluster import Cluster
@@ -41,6 +41,9 @@ def heal_core(cluster: Cluster, chance: Chance) -> None:
     for operator in cluster.operators.values():
         operator.is_done = True
     calm_down(cluster)
+    for node in cluster.nodes.values():
+        if node.is_spoiled:
+            node.crash(power_loss=False)  # it finds out when it is started anew
     cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
     spared = _left_down(cluster, chance)
     for name, node in cluster.nodes.items():
@@ -155,26 +158,15 @@ def _run_until(cluster: Cluster, timeouts: int, is_reached: Condition) -> bool:
 
 def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
     """Nodes without which every configuration at the end of any log can still decide."""
-    ghosts = [ghost for group in cluster.groups for ghost in group.checks.ledger.nodes.values()]
-    in_force = [ghost.disk.configurations[-1].membership for ghost in ghosts if ghost.disk.configurations]
-    in_force += [ghost.log.configurations[-1].membership for ghost in ghosts if ghost.log.configurations]
+    found = in_force(cluster.groups)
     down: list[str] = []
+    unsound = spoiled(list(cluster.nodes.values()))
     lost = [member for operator in cluster.operators.values() for member in operator.lost]
     for name in chance.shuffled(cluster.names):
-        is_spare = all(can_decide(membership, [*down, name], lost) for membership in in_force if membership is not None)
+        is_spare = all(can_decide(membership, [*unsound, *down, name], lost) for membership in found)
         if is_spare and chance.below(4):
             down.append(name)
-    return down if in_force else []
-
-
-def can_decide(membership: Membership, down: Sequence[str], lost: Sequence[Member] = ()) -> bool:
-    """Majorities of all voter sets, also the one that is the target, are on other nodes than `down`, and not `lost`."""
-
-    def is_well(voters: tuple[Member, ...]) -> bool:
-        well = sum(voter.peer.node not in down and voter not in lost for voter in voters)
-        return 2 * well > len(voters) or not voters
-
-    return is_well(membership.voters) and is_well(membership.outgoing) and is_well(membership.target)
+    return down if found else []
 
 
 def _is_equal(cluster: Cluster, group: SimGroup) -> bool:

@@ -32,8 +32,9 @@ from zraft.sim.vault import SimVault
 from zraft.storage.disk import Completion
 from zraft.types import Member, Millis
 from zraft.wire.frames import array_of
-from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
+from zraft.wire.states import Beside
 
 _ROTTABLE_BYTES = 2048
 """Files with less in them are left alone."""
@@ -92,6 +93,9 @@ class SimNode:
         self._armed_ms: Millis = 0
         self.is_rotten = False
         """Bits of its disk were flipped: it may refuse to run, and then gets an empty disk."""
+        self.is_spoiled = False
+        """Its disk lost something, and it has not got that back: it must, once it is started anew (`atlas`)."""
+        self._is_mending = False
         self.on_change: Callable[[SimNode], None] = _ignore
         self.on_wipe: Callable[[SimNode], None] = _ignore
         self.on_turn: Callable[[SimNode], None] = _ignore
@@ -121,11 +125,14 @@ class SimNode:
             world.trace.note(self.name, f"cannot start: {error}")
             self.disk.crash(power_loss=False)
             self.vault.crash(power_loss=False)
+            if self.is_spoiled:
+                raise Violation("recovery", f"{self.name} cannot start: {error}") from error
             if self.is_rotten:
                 self.wipe()
             return False
         self.fault = ""
         self.host = host
+        self._is_mending = self.is_spoiled
         self._watched.clear()
         world.trace.note(self.name, "starts")
         self._watch(host)
@@ -182,7 +189,7 @@ class SimNode:
         self.crash(power_loss=False)
         self._world.trace.note(self.name, "gets an empty disk")
         self.tally.wipes += 1
-        self.is_rotten = False
+        self.is_rotten = self.is_spoiled = self._is_mending = False
         self.disk.wipe()
         self.vault.wipe()
         self.on_wipe(self)
@@ -200,6 +207,31 @@ class SimNode:
         if chance.below(4) == 0 and (where := self.vault.flip(chance.below(1 << 20), chance.below(8))):
             self._world.trace.note(self.name, f"a bit flips in {where}")
             self.is_rotten = True
+
+    def decay(self) -> None:
+        """A sector of the journal, or a bit of it or of a snapshot, is not what it was.
+
+        Only well before the end, and never of both state files: the one looks like a torn write, the other is the end.
+        """
+        chance = self._chance
+        journal = [name for name in self.disk.names() if name.startswith("journal")]
+        ends = {name: len(self.disk.content(name).rstrip(b"\0")) for name in journal}
+        rottable = [name for name in journal if ends[name] >= _ROTTABLE_BYTES]
+        if rottable and chance.below(4):
+            name = chance.choice(rottable)
+            where = self.disk.spoil(name, chance.below(ends[name] // 2), chance.below(ends[name] // 2), chance.below(4))
+        else:
+            where = self.vault.flip(chance.below(1 << 20), chance.below(8))
+        if where:
+            self._world.trace.note(self.name, f"spoiled: {where}")
+            self.is_rotten = self.is_spoiled = True
+            self._is_mending = False
+
+    def _look_whole(self, host: Host) -> None:
+        """What was lost is there again: nothing more has to be forgiven."""
+        if not host.failed and not any(peer.raft.abstains_below for peer in host.peers.values()):
+            self._world.trace.note(self.name, "has everything again")
+            self.is_rotten = self.is_spoiled = self._is_mending = False
 
     def _watch(self, host: Host) -> None:
         """New replicas are shown to the checks, failed ones are a violation unless the store failed."""
@@ -282,6 +314,8 @@ class SimNode:
         duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
         self._watch(host)
         self._check_states(host)
+        if self._is_mending:
+            self._look_whole(host)
         self.on_turn(self)
         self._carry_out(duties)
         if host.failed and host.fatal is None:
@@ -314,7 +348,10 @@ class SimNode:
 
     def _stop_failed(self) -> None:
         """A replica is down, as it must be where its data cannot be read: an operator looks after it."""
-        if self.is_rotten:
+        if self._is_mending:
+            name, failed = next(iter(self.host.failed.items())) if self.host is not None else ("", None)
+            raise Violation("recovery", f"{name}@{self.name}: {failed.fault if failed is not None else ''}")
+        if self.is_rotten and not self.is_spoiled:
             self.wipe()
         else:
             self.crash(power_loss=False)
@@ -323,7 +360,8 @@ class SimNode:
         world = self._world
         frames: dict[str, list[bytes]] = {}
         for group, message in duties.messages:
-            world.checks[message.sender.peer.name].sent(message)
+            if not isinstance(message, Beside):
+                world.checks[message.sender.peer.name].sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
         for beat in duties.node_beats:
             frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
@@ -368,7 +406,7 @@ class SimNode:
 
 
 def _item_text(item: Item) -> str:
-    return str(item) if isinstance(item, NodeBeat) else message_text(item).partition(" ")[2]
+    return str(item) if isinstance(item, Beside) else message_text(item).partition(" ")[2]
 
 
 def _ignore(_: SimNode) -> None:

@@ -68,6 +68,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of one node of the run, which then is somebody else; to be used without `churn`, and with 3 nodes or more."""
     rot: Range = (0, 0)
     """Of the same node: bits of its files flip."""
+    decay: Range = (0, 0)
+    """Of any node that the others can do without: a sector or a bit of journal or snapshots is not what it was."""
     skew: Range = (500, 2_000)
     """Rates of clocks, in thousandths."""
     skewed: int = 25
@@ -169,6 +171,22 @@ PROFILES: Final = {
             reads=(5, 20),
             wipe=(1_000, 10_000),
             rot=(5_000, 50_000),
+        ),
+        Profile(
+            name="recovery",
+            always=frozenset({"heal", "restart", "sync_ms", "decay", "crash", "partition"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 3, 5),
+            chaos_timeouts=60,
+            clients=(2, 5),
+            think_ms=(2, 5, 20),
+            reads=(5, 20),
+            decay=(10_000, 60_000),
+            crash=(5_000, 40_000),
+            restart=(100_000, 400_000),
+            partition=(10_000, 60_000),
+            heal=(50_000, 200_000),
+            max_log_count=(100_000, 100_000, 60, 20),
         ),
         Profile(name="table", backend="table", clients=(2, 5), keys=(1, 3), reads=(30, 60)),
         Profile(
@@ -317,6 +335,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     slow_apply: int
     stop: int
     cut_off: int
+    decay: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:

@@ -27,7 +27,8 @@ from zraft.storage.disk import Disk, Operation, SyncFile, WriteAt
 from zraft.storage.replica import ReplicaMeta
 
 STATE_FILES: Final = ("state-a", "state-b")
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
+"""2 only where a row says that part of its log was lost: a program that knows no more than 1 would let it vote."""
 
 _MAGIC: Final = b"zrState\0"
 _FRONT: Final = struct.Struct("<8sI")
@@ -57,6 +58,16 @@ class Fault(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return CorruptData(self.path, self.offset, self.what)
 
 
+class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Of the replica's records, those from `first_lsn` up to, and without, `end_lsn` do not count, whatever they say.
+
+    The first one that was durable and cannot be read, and all that were there when that was found.
+    """
+
+    first_lsn: int
+    end_lsn: int
+
+
 class ReplicaRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One replica. `born_lsn` is the first record that can be its own: nothing before it concerns the replica."""
 
@@ -64,6 +75,12 @@ class ReplicaRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     hard_state: HardState
     born_lsn: int
     fault: Fault | None = None
+    lost: Lost | None = None
+
+    @property
+    def needs_version(self) -> int:
+        """The least version of the file that can say this."""
+        return 2 if self.lost is not None or self.hard_state.abstains_below else 1
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -115,10 +132,11 @@ def encode_state(
     oldest_segment: int,
     oldest_lsn: int,
     durable_lsn: int,
+    version: int = 1,
 ) -> bytes:
     """The content of a state file."""
     body = _ENCODER.encode(_RawState(epoch, oldest_segment, oldest_lsn, durable_lsn, rows))
-    rest = _REST.pack(STATE_VERSION, generation, len(body), 0) + body
+    rest = _REST.pack(version, generation, len(body), 0) + body
     return _FRONT.pack(_MAGIC, google_crc32c.value(rest)) + rest
 
 
@@ -142,10 +160,10 @@ def decode_state(data: bytes) -> tuple[int, NodeState] | str:
         return f"has {len(data)} bytes and needs {_BODY_AT + length}"
     if google_crc32c.value(data[_FRONT.size : _BODY_AT + length]) != crc:
         return "does not match its checksum"
-    if version != STATE_VERSION:
+    if not 1 <= version <= STATE_VERSION:
         raise StorageError(
-            f"the state files have format {version} and this program knows {STATE_VERSION}: the folder was written by "
-            "a newer program, which must open it"
+            f"the state files have format {version} and this program knows 1 to {STATE_VERSION}: the folder was "
+            "written by a newer program, which must open it"
         )
     try:
         return generation, _DECODER.decode(data[_BODY_AT : _BODY_AT + length])

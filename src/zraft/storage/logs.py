@@ -12,7 +12,7 @@ import msgspec
 
 from zraft.core.entries import Batch, HardState, SnapshotMark
 from zraft.errors import CorruptData, InvariantViolation
-from zraft.storage.hard_state import Fault, ReplicaRow, encode_row
+from zraft.storage.hard_state import Fault, Lost, ReplicaRow, encode_row
 from zraft.storage.index import LogIndex, Released
 from zraft.storage.journal import Journal, Place
 from zraft.storage.reading import Wanted, wanted_at
@@ -25,7 +25,7 @@ from zraft.types import Index
 class StoredLog:
     """The durable state of one replica, as it will be when everything handed to the journal is."""
 
-    __slots__ = ("_born_lsn", "_row", "fault", "hard_state", "index", "mark", "mark_place", "meta")
+    __slots__ = ("_born_lsn", "_lost", "_row", "fault", "hard_state", "index", "mark", "mark_place", "meta")
 
     def __init__(self, meta: ReplicaMeta, hard_state: HardState, born_lsn: int) -> None:
         self.meta = meta
@@ -35,6 +35,7 @@ class StoredLog:
         self.mark_place: Place | None = None
         self.fault: CorruptData | None = None
         self._born_lsn = born_lsn
+        self._lost: Lost | None = None
         self._row: msgspec.Raw | None = None
 
     @classmethod
@@ -42,6 +43,7 @@ class StoredLog:
         """The replica that recovery found."""
         log = cls(trace.row.meta, trace.row.hard_state, trace.row.born_lsn)
         log.index, log.mark, log.mark_place, log.fault = trace.index, trace.mark, trace.mark_place, trace.fault
+        log._lost = trace.row.lost
         return log
 
     def rename(self, name: str) -> None:
@@ -62,9 +64,17 @@ class StoredLog:
     def row(self) -> msgspec.Raw:
         """This replica in the state files; encoded anew only after a change."""
         if self._row is None:
-            fault = None if self.fault is None else Fault.of(self.fault)
-            self._row = encode_row(ReplicaRow(self.meta, self.hard_state, self._born_lsn, fault))
+            self._row = encode_row(self._plain_row())
         return self._row
+
+    @property
+    def needs_version(self) -> int:
+        """The least version of the state files that can hold this replica."""
+        return self._plain_row().needs_version
+
+    def _plain_row(self) -> ReplicaRow:
+        fault = None if self.fault is None else Fault.of(self.fault)
+        return ReplicaRow(self.meta, self.hard_state, self._born_lsn, fault, self._lost)
 
     def check(self, save: Save) -> None:
         """Raises InvariantViolation where carrying out the save would break a promise or leave a hole in the log."""

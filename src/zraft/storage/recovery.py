@@ -9,20 +9,28 @@ says the same, or less that has to be mended.
     an unreadable state file beside a good one       written anew
     a spare segment                                  deleted
     a segment that nobody needs any more             deleted: its deletion was not durable
-    durable records that are unreadable              kept; the replicas that they may belong to are at fault for ever
+    durable records that are unreadable              kept; the replicas that they may belong to are at fault for ever,
+                                                     or, where whoever opens wants that, abstain and go on without them
+
+What a replica lost is given up in one write of the state files, together with the promise to abstain: a new term, a
+vote for nobody, from which term on its log is whole again, and which records count no more (`core.abstention`). What
+remains is its log as it was before the first record that cannot be read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
-from zraft.core.entries import Kind
+from zraft.core.entries import HardState, Kind
 from zraft.errors import CorruptData
 from zraft.storage.disk import CreateFile, DeleteFile, Disk, Operation, SyncFile, SyncFolder, WriteAt
 from zraft.storage.hard_state import (
     STATE_FILES,
     Fault,
     FoundState,
+    Lost,
     ReplicaRow,
     encode_row,
     encode_state,
@@ -62,14 +70,42 @@ class Mended(msgspec.Struct, frozen=True):
     oldest_lsn: int
 
 
-def survey(disk: Disk) -> Survey:
+def survey(disk: Disk, abstaining: Collection[int] = ()) -> Survey:
     """Reads everything and changes nothing.
 
-    Raises CorruptData where neither state file is readable, StorageError where a newer program wrote the folder, and
-    OSError.
+    The replicas with the incarnations `abstaining` are to give up what they lost: of one that is rotten its log before
+    that is left, of another one nothing. Raises CorruptData where neither state file is readable, StorageError where a
+    newer program wrote the folder, and OSError.
     """
+    found = _survey(disk, {})
+    if not abstaining:
+        return found
+    traces = [found.traces[owner] for owner in abstaining if owner in found.traces]
+    rows = {trace.row.meta.incarnation: _given_up(trace, trace.rotten_lsn, found.scan.expected) for trace in traces}
+    result = _survey(disk, rows)
+    broken = [trace for trace in traces if result.traces[trace.row.meta.incarnation].fault is not None]
+    if broken:  # what was copied forward later on is needed to understand the rest: nothing is left then
+        rows |= {trace.row.meta.incarnation: _given_up(trace, 0, found.scan.expected) for trace in broken}
+        result = _survey(disk, rows)
+    return result
+
+
+def _given_up(trace: Trace, rotten_lsn: int, next_lsn: int) -> ReplicaRow:
+    """The row of a replica that abstains from now on, without its records from `rotten_lsn` on; 0: without any."""
+    row = trace.row
+    first = row.born_lsn
+    if rotten_lsn:
+        first = rotten_lsn if row.lost is None else min(rotten_lsn, row.lost.first_lsn)
+    term = row.hard_state.term + 1
+    return ReplicaRow(row.meta, HardState(term, None, term), row.born_lsn, None, Lost(first, next_lsn))
+
+
+def _survey(disk: Disk, rows: dict[int, ReplicaRow]) -> Survey:
+    """With these rows, by incarnation, in place of those in the state files."""
     segments = list_segments(disk.names())
     found = find_state(disk, journal_exists=bool(segments))
+    replicas = [rows.get(row.meta.incarnation, row) for row in found.state.replicas]
+    found = msgspec.structs.replace(found, state=msgspec.structs.replace(found.state, replicas=replicas))
     state = found.state
     needed = [sequence for sequence in segments if sequence >= state.oldest_segment]
     scan = Scan(disk, needed, first_lsn=state.oldest_lsn, durable_lsn=state.durable_lsn)
@@ -82,7 +118,7 @@ def survey(disk: Disk) -> Survey:
             _take_damage(result, item)
             continue
         trace = traces.get(item.owner)
-        if trace is None or item.lsn < trace.row.born_lsn:
+        if trace is None or item.lsn < trace.row.born_lsn or trace.first_lost <= item.lsn < trace.end_of_lost:
             continue
         if item.batch_kind == Kind.CONFIGURATION or item.kind in _WITH_PAYLOAD:
             start = item.offset + HEADER_BYTES
@@ -116,13 +152,17 @@ def mend(disk: Disk, found: Survey, segment_bytes: int) -> Mended:
         segments.append(Segment(sequence, segment_bytes, scan.expected))
     is_same = bool(kept) and kept[0] == state.oldest_segment
     oldest_lsn = state.oldest_lsn if is_same else segments[0].first_lsn
+    for trace in found.traces.values():
+        trace.forget_lost(oldest_lsn)
+    rows = [row_of(trace) for trace in found.traces.values()]
     image = encode_state(
         found.found.generation + 1,
-        [encode_row(row_of(trace)) for trace in found.traces.values()],
+        [encode_row(row) for row in rows],
         epoch=state.epoch + 1,
         oldest_segment=segments[0].sequence,
         oldest_lsn=oldest_lsn,
         durable_lsn=scan.expected - 1,
+        version=max((row.needs_version for row in rows), default=1),
     )
     _write_state_anew(disk, found.found, image)
     active = segments[-1]
@@ -140,7 +180,7 @@ def mend(disk: Disk, found: Survey, segment_bytes: int) -> Mended:
 def row_of(trace: Trace) -> ReplicaRow:
     """The replica's row, with the fault that was found."""
     fault = None if trace.fault is None else Fault.of(trace.fault)
-    return ReplicaRow(trace.row.meta, trace.row.hard_state, trace.row.born_lsn, fault)
+    return ReplicaRow(trace.row.meta, trace.row.hard_state, trace.row.born_lsn, fault, trace.row.lost)
 
 
 def _take_damage(found: Survey, damage: Damage) -> None:
@@ -150,16 +190,17 @@ def _take_damage(found: Survey, damage: Damage) -> None:
     header = damage.header
     error = CorruptData(name, damage.offset, damage.what)
     if header is None:
+        concerned = [trace for trace in found.traces.values() if trace.concerns(damage.first_lsn, damage.last_lsn)]
+        whose = "they may be of every replica that was there" if concerned else "nobody needs them any more"
         found.notes.append(
             f"{name} at offset {damage.offset}: {damage.what}; records {damage.first_lsn} to {damage.last_lsn} were "
-            "durable and are lost, and with them the logs of all replicas that were there"
+            f"durable and are lost; {whose}"
         )
-        for trace in found.traces.values():
-            if trace.row.born_lsn <= damage.last_lsn:
-                trace.fail(error)
+        for trace in concerned:
+            trace.fail(error, damage.first_lsn)
         return
     owner = found.traces.get(header.owner)
-    if owner is not None and header.lsn < owner.row.born_lsn:
+    if owner is not None and not owner.concerns(header.lsn, header.lsn):
         owner = None
     whose = "nobody any more" if owner is None else owner.row.meta.name
     found.notes.append(f"{name} at offset {damage.offset}: {damage.what}; it belongs to {whose}")

@@ -28,7 +28,7 @@ from zraft.storage.reading import Wanted, read_batches, wanted_at
 from zraft.storage.records import Record, RecordKind, decode_mark, record_bytes
 from zraft.storage.replica import RecoveredReplica
 from zraft.storage.segments import segment_name
-from zraft.types import Index
+from zraft.types import Index, Member
 
 _BATCH_OVERHEAD: Final = 64
 """What a batch in memory takes beyond what its record takes on disk."""
@@ -37,7 +37,20 @@ _BATCH_OVERHEAD: Final = 64
 class Trace:
     """One replica's log while the journal is read; after `finish`, the log as it is."""
 
-    __slots__ = ("_configurations", "_copies", "_damaged", "fault", "index", "mark", "mark_place", "row")
+    __slots__ = (
+        "_configurations",
+        "_copies",
+        "_damaged",
+        "_marks",
+        "end_of_lost",
+        "fault",
+        "first_lost",
+        "index",
+        "mark",
+        "mark_place",
+        "rotten_lsn",
+        "row",
+    )
 
     def __init__(self, row: ReplicaRow) -> None:
         self.row = row
@@ -46,10 +59,25 @@ class Trace:
         self.mark_place: Place | None = None
         """The record that `mark` is from."""
         self.fault: CorruptData | None = None if row.fault is None else row.fault.error()
+        self.rotten_lsn = 0
+        """The first record that was durable, is not readable and may be its own; 0: there is none."""
+        lost = row.lost
+        self.first_lost, self.end_of_lost = (0, 0) if lost is None else (lost.first_lsn, lost.end_lsn)
         self._copies: dict[Index, Wanted] = {}
         self._configurations: dict[Index, tuple[int, int, bytes]] = {}
         """Segment, offset and payload of every configuration entry, by its index."""
-        self._damaged: list[tuple[Index, CorruptData, int, int]] = []
+        self._damaged: list[tuple[Index, CorruptData, int, int, int]] = []
+        self._marks: list[Membership] = []
+        """The configurations of all snapshot marks."""
+
+    def concerns(self, first_lsn: int, last_lsn: int) -> bool:
+        """Some of these records may be its own, and count."""
+        return self.row.born_lsn <= last_lsn and not self.first_lost <= first_lsn <= last_lsn < self.end_of_lost
+
+    def forget_lost(self, oldest_lsn: int) -> None:
+        """The journal begins with this record: what was lost before need not be remembered any more."""
+        if self.row.lost is not None and self.row.lost.end_lsn <= oldest_lsn:
+            self.row = msgspec.structs.replace(self.row, lost=None)
 
     def take(self, record: Record, payload: bytes) -> None:
         """A record of this replica. `payload` is there for configurations and marks only."""
@@ -80,6 +108,8 @@ class Trace:
                     self._fail(record, f"the snapshot mark cannot be decoded: {error}")
                     return
                 self.mark, self.mark_place = mark, Place(segment, offset, size)
+                if mark.membership is not None:
+                    self._marks.append(mark.membership)
                 upto = mark.index if record.kind == RecordKind.PREFIX else 1 << 64
                 self._copies = {first: copy for first, copy in self._copies.items() if copy.last > upto}
                 self.index.forget_up_to(upto)
@@ -90,22 +120,24 @@ class Trace:
         """The payload of this record is lost. A fault, unless the batch turns out to be forgotten anyway."""
         if record.kind in (RecordKind.BATCH, RecordKind.COPY):
             self.take(record, b"")
-            self._damaged.append((record.first, error, record.segment, record.offset))
+            self._damaged.append((record.first, error, record.segment, record.offset, record.lsn))
         else:
-            self.fail(error)
+            self.fail(error, record.lsn)
 
-    def fail(self, error: CorruptData) -> None:
-        """The replica must not run. The first reason stays."""
+    def fail(self, error: CorruptData, rotten_lsn: int = 0) -> None:
+        """The replica must not run. The first reason stays, and the first unreadable record, where that is it."""
         self.fault = self.fault or error
+        if rotten_lsn:
+            self.rotten_lsn = min(rotten_lsn, self.rotten_lsn or rotten_lsn)
 
     def finish(self) -> None:
         """No more records: the log is put together, and what is missing in it found."""
         self._merge_copies()
         index = self.index
         index.forget_up_to(self.mark.index)
-        for first, error, segment, offset in self._damaged:
+        for first, error, segment, offset, lsn in self._damaged:
             if index.is_at(first, segment, offset):
-                self.fail(error)
+                self.fail(error, lsn)
                 index.remove(index.find(first))
         whole = self._whole_batches()
         if whole < len(index):
@@ -136,7 +168,18 @@ class Trace:
             memberships=memberships,
             time=time,
         )
-        return RecoveredReplica(self.row.meta, recovered, self.fault)
+        is_rotten = self.fault is not None and self.rotten_lsn > 0
+        return RecoveredReplica(self.row.meta, recovered, self.fault, is_rotten, self._named())
+
+    def _named(self) -> tuple[Member, ...]:
+        """By any configuration that can be read, of whatever part of the log."""
+        known = list(self._marks)
+        for _, _, payload in self._configurations.values():
+            try:
+                known.append(decode_membership(payload))
+            except msgspec.DecodeError:
+                continue  # what counts of them is looked at elsewhere
+        return tuple(dict.fromkeys(member for membership in known for member in membership.everyone()))
 
     def _merge_copies(self) -> None:
         """Copies take the place of the records that they are copies of, and fill the gaps before them."""

@@ -9,7 +9,7 @@ import msgspec
 from zraft.core.entries import Batch, HardState, SnapshotMark
 from zraft.core.recovered import Recovered
 from zraft.errors import CorruptData, StorageError
-from zraft.types import GroupId, Index
+from zraft.types import GroupId, Index, Member
 
 
 class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -31,6 +31,10 @@ class RecoveredReplica(msgspec.Struct, frozen=True):
     meta: ReplicaMeta
     recovered: Recovered
     fault: CorruptData | None = None
+    is_rotten: bool = False
+    """The fault is that records of it, or perhaps of it, were durable and cannot be read."""
+    named: tuple[Member, ...] = ()
+    """Everybody whom a configuration names that can be read, whether it counts or not."""
 
 
 class Save(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ nothing (BM-093). `StoreFailed` is reported once, nothing afterwards.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from errno import errorcode
 from typing import Final, TypeAlias
 
@@ -110,6 +111,8 @@ class Store:
         self._generation = generation
         self._logs = {log.meta.name: log for log in logs}
         self._owners = {log.owner: log.meta.name for log in logs}
+        self._marred = [log for log in logs if log.needs_version > 1]
+        """Replicas that lost part of their log, in this opening or an earlier one."""
         self._state_changed = False
         self._dones: dict[str, int] = {}
         """The last save of each replica since the last hand-out."""
@@ -127,14 +130,18 @@ class Store:
         self._tidy()
 
     @staticmethod
-    def open(disk: Disk, settings: StoreSettings) -> Opened:
+    def open(disk: Disk, settings: StoreSettings, *, abstaining: Collection[int] = ()) -> Opened:
         """Recovers what the disk has and leaves it clean, durably. `notes` are for the log, one event each.
+
+        `abstaining`: incarnations of replicas that shall go on without what they lost, and abstain from votes: those
+        that are rotten without what cannot be read and what followed it, others without any record; all of them in a
+        new term, durably. Nothing of an earlier opening may be used any more.
 
         Raises CorruptData where the node cannot start at all, StorageError where a newer program wrote the folder or
         the disk fails, DiskFull.
         """
         try:
-            return _open(disk, settings)
+            return _open(disk, settings, abstaining)
         except OSError as error:
             raise storage_error(DiskError("recovery", errorcode.get(error.errno or 0, "EIO"), str(error))) from error
 
@@ -153,6 +160,7 @@ class Store:
         """The replica and its log are forgotten; `SaveDone(name, number)` when that is durable. Raises UsageError."""
         log = self._log(name)
         del self._logs[name], self._owners[log.owner]
+        self._marred = [marred for marred in self._marred if marred is not log]
         add_released(self._released, log.forget_all())
         self._state_changed = True
         self._dones[name] = number
@@ -315,6 +323,7 @@ class Store:
             oldest_segment=oldest.sequence,
             oldest_lsn=oldest.first_lsn,
             durable_lsn=self._journal.durable_lsn,
+            version=max((log.needs_version for log in self._marred), default=1),
         )
         return write_state(image)
 
@@ -400,13 +409,13 @@ def storage_error(error: DiskError) -> StorageError:
     return DiskFull(text) if error.errno_name in _NO_SPACE else StorageError(text)
 
 
-def _open(disk: Disk, settings: StoreSettings) -> Opened:
+def _open(disk: Disk, settings: StoreSettings, abstaining: Collection[int]) -> Opened:
     names = disk.names()
     files: list[str] = [name for name in STATE_FILES if name in names]
     files += [segment_name(sequence) for sequence in list_segments(names)]
     # A process that was killed leaves bytes that can be read and are not durable yet.
     disk.perform(*(SyncFile(name) for name in files), SyncFolder())
-    found = survey(disk)
+    found = survey(disk, abstaining)
     share = settings.tail_bytes // max(len(found.traces), 1)
     replicas = [trace.recovered(disk, share) for trace in found.traces.values()]
     mended = mend(disk, found, settings.segment_bytes)

@@ -42,6 +42,7 @@ from zraft.core.messages import (
 from zraft.errors import ProtocolError
 from zraft.limits import ITEMS_PER_FRAME, MAX_TERM, PEERS_PER_GROUP, QUIET_CLAIMS
 from zraft.types import GroupId, Index, Member, Term
+from zraft.wire.states import Beside, State, StateReport, StateVerdict
 
 GROUP_BYTES: Final = 16
 _LAST_KIND: Final = 0xFF
@@ -54,7 +55,7 @@ _Token = Annotated[int, msgspec.Meta(ge=0, le=_LAST_NUMBER)]
 _Tokens = Annotated[list[_Token], msgspec.Meta(max_length=QUIET_CLAIMS)]
 
 
-class NodeBeat(msgspec.Struct, frozen=True, array_like=True, tag=64):
+class NodeBeat(Beside, frozen=True, array_like=True, tag=64):
     """A node lives, to another one with which it shares quiet groups (`peer.liveness`).
 
     Each quiet follower has a token, see `peer.liveness.token_of`. `leads` sums up those of the receiver that follow a
@@ -69,11 +70,11 @@ class NodeBeat(msgspec.Struct, frozen=True, array_like=True, tag=64):
     claims: _Tokens | None = None
     """Some or all of the sender's quiet followers whose leader is at the receiver; None: the sums agreed."""
     claims_all: bool = True
-    denials: _Tokens = []
+    denials: _Tokens = msgspec.field(default_factory=list)
     """What the receiver had claimed and is not so."""
 
 
-Item: TypeAlias = Message | NodeBeat
+Item: TypeAlias = Message | NodeBeat | StateReport | StateVerdict
 """What travels between nodes."""
 
 _Group = Annotated[bytes, msgspec.Meta(min_length=GROUP_BYTES, max_length=GROUP_BYTES)]
@@ -219,6 +220,11 @@ def _check_quiesce(message: Quiesce) -> None:
     _check_number(message, message.time, _LAST_NUMBER)
 
 
+def _check_verdict(verdict: StateVerdict) -> None:
+    for member in verdict.odd:
+        _check_member(member)
+
+
 def _check_number(message: Message, number: int, largest: int) -> None:
     if not 0 <= number <= largest:
         raise _wrong(message, f"number {number}")
@@ -229,11 +235,11 @@ def _is_position(index: Index, term: Term, newest: Term) -> bool:
     return 0 < index <= MAX_TERM and 0 < term <= newest if index else not term
 
 
-def _wrong(message: Message, what: str) -> ProtocolError:
+def _wrong(message: Message | State, what: str) -> ProtocolError:
     return ProtocolError(f"{type(message).__name__} of {message.sender} in term {message.term}: {what}")
 
 
-def _no_further_check(_message: Message) -> None:
+def _no_further_check(_message: Message | State) -> None:
     """Term and members are all that can be wrong."""
 
 
@@ -254,4 +260,6 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     NotMember: _check_not_member,
     Quiesce: _check_quiesce,
     QuiesceReply: lambda message: _check_number(message, message.round, _LAST_NUMBER),
+    StateReport: _no_further_check,
+    StateVerdict: _check_verdict,
 }

@@ -159,7 +159,10 @@ class SnapshotProgress(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PeerStatus(msgspec.Struct, frozen=True, array_like=True):
-    """One replica as it sees itself. `leader` is None while none is known; `fault` says why a failed one is down."""
+    """One replica as it sees itself. `leader` is None while none is known; `fault` says why a failed one is down.
+
+    "loading": it lost part of its data, has the others send it again, and does not vote until then; `fault` says so.
+    """
 
     id: PeerId
     role: str

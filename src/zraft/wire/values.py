@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+import google_crc32c
 import msgspec
 
 from zraft.errors import ProtocolError, TooLarge, UsageError
@@ -67,6 +68,12 @@ def encode_value(value: Value) -> bytes:
     if typed:
         _check_depth(decode_value(data), MAX_NESTING)
     return data
+
+
+def checksum_of(value: Value) -> int:
+    """64 bits over a value that travelled: the square of its CRC32C, whose sums depend on every summand."""
+    checksum: int = google_crc32c.value(_ENCODER.encode(value))
+    return checksum * checksum
 
 
 def decode_value(data: bytes | msgspec.Raw) -> Value:

@@ -15,7 +15,7 @@ from tests.unit.storage.test_damage import filled, places, replicas
 from zraft.core.entries import HardState
 from zraft.errors import StorageError
 from zraft.storage.disk import CreateFile, DeleteFile, Job, SyncFile, WriteAt
-from zraft.storage.hard_state import STATE_FILES
+from zraft.storage.hard_state import STATE_FILES, STATE_VERSION
 from zraft.storage.records import HEADER, HEADER_BYTES, encode_header
 from zraft.storage.replica import SaveDone, StoreFailed
 from zraft.storage.segments import list_segments, segment_name
@@ -291,9 +291,9 @@ def test_bm_117_state_of_a_newer_program_refuses_the_start() -> None:
     disk = filled()
     for name in STATE_FILES:
         content = bytearray(disk.read(name, 0, 1 << 20))
-        content[12] = 2
+        content[12] = STATE_VERSION + 1
         disk.overwrite(name, 8, _crc(bytes(content[12:])))
-        disk.overwrite(name, 12, b"\x02")
+        disk.overwrite(name, 12, bytes([STATE_VERSION + 1]))
     with pytest.raises(StorageError, match="newer program"):
         Store.open(disk, SMALL)
 

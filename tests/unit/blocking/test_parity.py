@@ -37,10 +37,15 @@ def test_every_public_method_is_there_with_the_same_arguments(name: str) -> None
             assert arguments(ours) == arguments(its), method
 
 
+def test_there_are_as_many_recipes() -> None:
+    """Of one sort and of the other."""
+    assert plain_recipes.__all__ == recipes.__all__
+
+
 @pytest.mark.parametrize("name", recipes.__all__)
 def test_every_recipe_is_there_with_the_same_methods(name: str) -> None:
     """For sessions without `async`."""
-    ours = public(getattr(plain_recipes, name))
+    ours = dict(inspect.getmembers(getattr(plain_recipes, name)))
     for method, its in inspect.getmembers(getattr(recipes, name)):
         if not method.startswith("_"):
             assert not callable(its) or arguments(ours[method]) == arguments(its), method

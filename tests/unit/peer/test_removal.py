@@ -110,7 +110,8 @@ def test_a_configuration_that_may_come_back_counts(known: MembershipHistory, com
     assert last_named_at(known, commit_index, ME) == named_at
 
 
-def test_a_failed_member_can_be_removed_once_its_group_went_on_without_it() -> None:
+@pytest.mark.parametrize("role", ["failed", "loading"])
+def test_a_member_without_its_data_can_be_removed_once_its_group_went_on_without_it(role: str) -> None:
     """Its status names the others, so that they can be asked; what it forgot it may not know, so they must be."""
     world = World()
     leader = world.found()
@@ -124,11 +125,16 @@ def test_a_failed_member_can_be_removed_once_its_group_went_on_without_it() -> N
     world.asker.result(number)
     world.advance(3000)
     node.disk.flip(name, node.disk.read(name, 0, node.disk.size(name)).index(b"z" * 60))
-    node.crash("lose")
-    node.start()
+    if role == "loading":
+        node.crash("lose")
+        node.start()
+    else:
+        node.peer().fail("an invariant broke")
+        node.it.touch(node.peer())
+        world.settle()
     status = node.it.status("p")
     assert status is not None
-    assert (status.role, status.peers) == ("failed", tuple(peer_id(one) for one in world.nodes))
+    assert (status.role, status.peers) == (role, tuple(peer_id(one) for one in world.nodes))
     refused = remove(world, node=gone)
     world.settle()
     assert isinstance(world.asker.error(refused), MembershipError)

@@ -30,6 +30,7 @@ from zraft.wire.failures import Failed, failed_to_error
 from zraft.wire.frames import array_of
 from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import Bootstrap, Query, Reply, Request, Result, Started, StartPeer, Write
+from zraft.wire.states import Beside, State
 from zraft.wire.values import decode_value, encode_value
 
 GROUP = GroupId(b"group of a test!")
@@ -45,7 +46,7 @@ def raft_settings(**changes: Any) -> RaftSettings:
 
 def host_settings(**changes: Any) -> HostSettings:
     """Settings of a host; arguments of the protocol's go there."""
-    names = ("max_command_bytes", "max_result_bytes", "snapshots", "history")
+    names = ("max_command_bytes", "max_result_bytes", "snapshots", "history", "alarm_entries")
     own = {name: changes.pop(name) for name in names if name in changes}
     store = StoreSettings(segment_bytes=changes.pop("segment_bytes", 1 << 16))
     return HostSettings(raft=raft_settings(**changes), store=store, **own)
@@ -168,7 +169,10 @@ class Node:
         self.duties = duties = self.it.turn(world.now, 1_700_000_000_000 + world.now + world.wall_jump)
         for group, message in duties.messages:
             world.wire.append((self.name, group, message))
-            world.sent.append(message)
+            if isinstance(message, Beside):
+                world.states.append(message)
+            else:
+                world.sent.append(message)
         for beat in duties.node_beats:
             world.wire.append((self.name, NO_GROUP, beat))
             world.beats.append(beat)
@@ -197,6 +201,9 @@ class World:
         self.drops: Callable[[str, Message], bool] = lambda source, message: False
         """What the network loses."""
         self.sent: list[Message] = []
+        self.states: list[State] = []
+        """What replicas said about states."""
+        self.loses_states = False
         self.beats: list[NodeBeat] = []
         self.lost: list[Message] = []
         self.apart: tuple[str, ...] = ()
@@ -222,6 +229,9 @@ class World:
             node = self.nodes.get(destination(message))
             if isinstance(message, NodeBeat):
                 if source in self.apart or message.to in self.apart or (source, message.to) in self.cut_beats:
+                    continue
+            elif isinstance(message, Beside):
+                if self.loses_states or source in self.apart or message.to.peer.node in self.apart:
                     continue
             elif self.drops(source, message) or node is None or node.host is None:
                 self.lost.append(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.sim.scene import ABC, A, B, C, D
 from zraft.core.entries import Membership
-from zraft.sim.healing import can_decide
+from zraft.sim.atlas import can_decide
 
 
 def test_a_majority_has_to_be_up() -> None:

@@ -43,5 +43,5 @@ def check(step: Step) -> None:
 
 def _holds(ledger: Ledger, member: Member, mark: Mark) -> bool:
     node = ledger.nodes.get(member)
-    found = node.disk.at(mark.last) if node is not None else None
+    found = node.vouched.at(mark.last) if node is not None else None
     return found is not None and found.digest == mark.digest

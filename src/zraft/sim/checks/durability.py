@@ -4,6 +4,9 @@ Formulas, when a replica starts again on its disk: D1 its log holds every batch 
 truncated since, D2 it is contiguous, its batches were once in its log, and none is beyond what its last life had; D3
 its term is not below the durable one, and the vote of that term is the durable one. Source: §3.8; BM-001, BM-002,
 BM-027, BM-034. The same is asked, now and then, of the image that a power loss at this very moment would leave.
+Who says that its disk lost something may have lost anything, and abstains: D4 its term is larger than any before, D5
+when it votes again its disk holds what it would hold if nothing had been lost (BM-095, BM-096). What is lost and not
+said violates D1.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ def found_by(replica: Replica) -> Found:
     """What a replica goes on from that has heard of nothing yet."""
     lasts, terms, _ = replica.log.parts()
     mark = SnapshotMark(replica.log.base_index, replica.log.base_term)
-    return Found(HardState(replica.current_term, replica.voted_for), mark, list(lasts), list(terms))
+    state = HardState(replica.current_term, replica.voted_for, replica.abstains_below)
+    return Found(state, mark, list(lasts), list(terms))
 
 
 def check_recovered(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
@@ -38,6 +42,10 @@ def check_recovered(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
     if found.term < state.term or (found.term == state.term and state.voted_for not in (None, found.voted_for)):
         raise Violation("durability D3", f"{node.me} comes back with {found}, durable was {state}")
     trail = _trail(ledger, node, recovered)
+    if has_lost(node, found):
+        if found.term <= state.term or found.abstains_below <= state.term:
+            raise Violation("durability D4", f"{node.me} lost data and comes back with {found}, durable was {state}")
+        return trail
     durable = node.disk.end
     is_kept = _holds(trail, durable) or _was_truncated(node, durable.last) or _was_replaced(node, trail, recovered.mark)
     if durable.last and not is_kept:
@@ -45,6 +53,18 @@ def check_recovered(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
     if trail.end.last and found.term < trail.end.term:
         raise Violation("durability D3", f"{node.me} comes back in term {found.term} with {trail.end}")
     return trail
+
+
+def has_lost(node: GhostNode, found: HardState) -> bool:
+    """It says so, and had not when it last ended."""
+    return found.abstains_below > node.disk_state.abstains_below
+
+
+def check_whole(node: GhostNode) -> None:
+    """It abstains no longer."""
+    promised = node.promised
+    if promised is not None and promised.end.digest != node.disk.end.digest:
+        raise Violation("durability D5", f"{node.me} votes again with {node.disk.end}, promised was {promised.end}")
 
 
 def _trail(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:

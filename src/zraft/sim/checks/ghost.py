@@ -132,6 +132,8 @@ class GhostNode:
         self.disk = Trail()
         self.disk_state = HardState()
         """The last hard state that was reported durable."""
+        self.promised: Trail | None = None
+        """Of one that lost part of its log and abstains: what its disk would hold if it had lost nothing."""
         self.is_up = False
         self.term: Term = 0
         self.voted_for: Member | None = None
@@ -144,6 +146,11 @@ class GhostNode:
         self.saves: deque[GhostSave] = deque()
         self.matches: dict[Member, tuple[Progress, Index]] = {}
         """As leader: the largest match index seen per follower, and where."""
+
+    @property
+    def vouched(self) -> Trail:
+        """What others may take for stored there: an abstaining replica's word is kept by not voting."""
+        return self.disk if self.promised is None else self.promised
 
     def start_life(self) -> None:
         """Everything volatile is new."""
@@ -165,6 +172,15 @@ class GhostNode:
                 self.disk.become(ledger.committed, save.reset_to.index)
             for mark in save.marks:
                 self.disk.append(mark)
+            if self.promised is not None and (save.marks or save.reset_to is not None):
+                self._promise(self.promised)
+
+    def _promise(self, promised: Trail) -> None:
+        """The same save, where nothing was lost: what it has already stays, with what follows it (§3.5)."""
+        end = self.disk.end
+        known = promised.at(end.last)
+        if known is None or known.digest != end.digest:
+            promised.become(self.disk, end.last)
 
 
 class Ledger:

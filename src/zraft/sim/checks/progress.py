@@ -43,6 +43,6 @@ def _check_one(step: Step, role: Leader, member: Member) -> None:
     if match == before:
         return
     other = step.ledger.nodes.get(member)
-    mine, theirs = node.log.at(match), other.disk.at(match) if other is not None else None
+    mine, theirs = node.log.at(match), other.vouched.at(match) if other is not None else None
     if mine is None or theirs is None or mine.digest != theirs.digest:
         raise Violation("progress", f"{node.me} believes that {member} holds {mine}; its disk holds {theirs}")

@@ -22,7 +22,7 @@ from zraft.sim.checks import (
     wire_messages,
 )
 from zraft.sim.checks.effects_order import EffectsOrder
-from zraft.sim.checks.ghost import GhostNode, GhostSave, Ledger, Step
+from zraft.sim.checks.ghost import GhostNode, GhostSave, Ledger, Step, Trail
 from zraft.sim.checks.read_index import ReadIndexes
 from zraft.sim.checks.state_machine_safety import States
 from zraft.sim.checks.votes import Votes
@@ -48,6 +48,9 @@ class Checks:
         node.start_life()
         node.issued = replica.saves.issued
         node.log = trail
+        if durability.has_lost(node, found.hard_state) and node.promised is None:
+            node.promised = Trail()
+            node.promised.become(node.disk, node.disk.end.last)
         node.disk.become(trail, trail.end.last)
         node.disk_state = found.hard_state
         node.commit_index = replica.commit_index
@@ -116,6 +119,9 @@ class Checks:
     def _remember(self, node: GhostNode, replica: Replica) -> None:
         node.term, node.voted_for = replica.current_term, replica.voted_for
         node.commit_index = replica.commit_index
+        if node.promised is not None and not replica.abstains_below:
+            durability.check_whole(node)
+            node.promised = None
         leads = replica.leader == replica.me
         if leads and node.leading != node.term:
             node.leading = node.term

@@ -28,6 +28,8 @@ def _check_grant(step: Step, reply: RequestVoteReply) -> None:
     if type(event) is not Received or type(event.message) is not RequestVote or event.message.sender != reply.to:
         raise Violation("votes", f"{reply} answers {event}")
     request, end = event.message, step.node.log.end
+    if step.node.promised is not None:
+        end = max(end, step.node.promised.end, key=lambda mark: (mark.term, mark.last))
     if (request.last_term, request.last_index) < (end.term, end.last):
         raise Violation("up-to-date votes", f"{reply.sender} with {end} votes for {request}")
 
