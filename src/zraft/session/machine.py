@@ -144,6 +144,7 @@ class ReplicatedMachine:
         apply, ctx, history = self._apply, self._ctx, self.history
         index = ctx.index - 1
         noted: list[Keys] = []
+        changed: Keys
         for item in items:
             index += 1
             ctx.index = index
@@ -154,20 +155,19 @@ class ReplicatedMachine:
                 if outcomes is not None:
                     outcomes.append(outcome)
                 continue
-            changed: Keys = ()
             try:
                 outcome = apply(item.command, ctx)
                 if type(outcome) is Applied:
                     changed = outcome.changed if type(outcome.changed) is tuple else tuple(outcome.changed)
                     outcome = outcome.result
                 else:
-                    history.is_silent = True
+                    changed, history.is_silent = (), True
             except Reject as refusal:
-                outcome = rejected(refusal)
+                outcome, changed = rejected(refusal), ()
             except FATAL as error:
                 raise ReplicaFault(f"apply raised {type(error).__name__} at index {index}: {error}") from error
             except Exception as error:
-                outcome = failed(error, executed="yes")
+                outcome, changed = failed(error, executed="yes"), ()
             noted.append(changed)
             if outcomes is not None:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
