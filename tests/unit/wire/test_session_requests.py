@@ -64,7 +64,7 @@ def test_the_bytes_of_session_requests_do_not_change() -> None:
     assert encode_item(SessionQuery(1, "a", 17, TOKEN, RAW, 6)).hex() == f"971701a16111{token}{raw}06"
     assert encode_item(Ping(1, "a", 17, TOKEN)).hex() == f"951801a16111{token}"
     assert encode_item(StopSession(1, "a", 17, TOKEN)).hex() == f"951901a16111{token}"
-    assert encode_item(SessionWatch(1, "a", 17, TOKEN, 6, RAW, True, 5)).hex() == f"981a01a16111{token}06{raw}c305"
+    assert encode_item(SessionWatch(1, "a", 17, TOKEN, 6, RAW, True, 5)).hex() == f"991a01a16111{token}06{raw}c305"
     assert encode_item(Triggered(6, 40, TriggerReason.CHANGE)).hex() == "9414062801"
     assert encode_item(Streamed(6, Chunk(4, 5, [RAW]))).hex() == f"93150693040591{raw}"
 
