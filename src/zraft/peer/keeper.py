@@ -263,10 +263,7 @@ class Keeper:
             ending.waiting.append((asked, request))
         else:
             self._extend(session, now)
-            if isinstance(request, SessionWatch) and request.after is not None:
-                self._watch(asked, request)  # what is committed stays so: it needs no majority to be told
-            else:
-                self._peer.desk.queries.append((asked, request))
+            self._peer.desk.queries.append((asked, request))
 
     def _write(self, asked: Asked, request: SessionWrite) -> None:
         sequence, acknowledged, desk = request.sequence, request.acknowledged, self._peer.desk

@@ -266,8 +266,8 @@ PROFILES: Final = {
             backend="table",
             sessions=3,
             streams=True,
-            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "jitter_ms", "replay"}),
-            never=frozenset({"churn", "write_error", "sync_error"}),
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error", "transfer"}),
             nodes=(1, 3, 3, 3, 5),
             clients=(1, 2),
             keys=(1, 3),
@@ -281,7 +281,6 @@ PROFILES: Final = {
             heal=(20_000, 100_000),
             crash=(5_000, 30_000),
             restart=(50_000, 300_000),
-            transfer=(5_000, 20_000),
             max_log_count=(1_000, 60, 20),
         ),
         Profile(
