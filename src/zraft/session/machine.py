@@ -143,20 +143,22 @@ class ReplicatedMachine:
         """One turn of the loop a command: it makes nothing that the backend does not ask for. What each has changed."""
         apply, ctx, history, next_write = self._apply, self._ctx, self.history, self.sessions.next_write
         index = ctx.index - 1
+        session: Session | None = None
         noted: list[Keys] = []
         changed: Keys
         for item in items:
             index += 1
             ctx.index = index
-            session, marks = None, item.marks
+            marks = item.marks
             if marks is not None:
                 self._changed = ()
-                session = next_write(marks) or self._apply_marked(marks, batch)
-                if type(session) is not Session:
+                found = next_write(marks) or self._apply_marked(marks, batch)
+                if type(found) is not Session:
                     noted.append(self._changed)
                     if outcomes is not None:
-                        outcomes.append(session)
+                        outcomes.append(found)
                     continue
+                session = found
                 ctx.session, ctx.temporary = marks.session, marks.flags == TEMPORARY
             try:
                 outcome = apply(item.command, ctx)
@@ -178,6 +180,7 @@ class ReplicatedMachine:
                 session.keep(reply)
                 if outcomes is not None:
                     outcomes.append(outcome_of(reply))
+                session = None
             elif outcomes is not None:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
         return noted

@@ -94,7 +94,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     cut_off: Range = (0, 0)
     """Of the node of some group's leader from all others."""
     nap: Range = (0, 0)
-    """Of the node of a leader that is quiet, and whose clock is slow, from all others."""
+    """Of the node of a leader that is quiet from all others, and its clock gets slow."""
     eager: Range = (0, 0)
     """Of a new leader that is asked for other members before it has done anything else."""
     wall_jump: Range = (500, 5_000)
@@ -216,11 +216,11 @@ PROFILES: Final = {
             always=frozenset({"heal", "restart", "sync_ms", "decay", "crash", "partition"}),
             never=frozenset({"churn", "write_error", "sync_error"}),
             nodes=(3, 3, 5),
-            chaos_timeouts=60,
-            clients=(2, 5),
-            think_ms=(2, 5, 20),
+            chaos_timeouts=40,
+            clients=(1, 3),
+            think_ms=(5, 20),
             reads=(5, 20),
-            decay=(10_000, 60_000),
+            decay=(20_000, 100_000),
             crash=(5_000, 40_000),
             restart=(100_000, 400_000),
             partition=(10_000, 60_000),

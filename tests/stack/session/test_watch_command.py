@@ -14,6 +14,8 @@ import pytest
 from tests.stack.clusters import WAIT_S, Cluster, cli, refused
 from tests.stack.conftest import MakeCluster
 
+pytestmark = pytest.mark.counts_processes
+
 
 def watching(cluster: Cluster, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
