@@ -56,6 +56,7 @@ from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
 from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
+from zraft.wire.session_requests import SessionWrite
 from zraft.wire.states import Beside, State
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
@@ -301,6 +302,8 @@ class Host:
                 self.no_such_peer(client, request.id, request.peer)
             elif self.admin.admit_write(now, client, peer, request):
                 self._active[request.peer] = peer
+        elif type(request) is SessionWrite:
+            self.admin.admit_session_write(now, client, request)
         elif (self._is_stopped or self.fatal is not None) and not isinstance(request, ListPeers | Stat):
             self.admin.refuse(client, request.id, f"node {self.node} is stopping")
         else:

@@ -7,7 +7,7 @@ must come to hold the same log and the same state (L4), and then the leader must
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from zraft.peer.peer import Peer
 from zraft.sim.atlas import can_decide, in_force, spoiled
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
+from zraft.sim.checks.sessions import Totals
 from zraft.sim.cluster import Cluster
 from zraft.sim.faults import calm_down
 from zraft.sim.groups import SimGroup, served
@@ -36,30 +37,42 @@ QUIET_TIMEOUTS = 10
 """Election timeouts for which the leader must lead on once they are."""
 
 
-def heal_core(cluster: Cluster, chance: Chance) -> None:
-    """Nodes of a core quorum are well, the others are down; then progress is required."""
+def heal_core(cluster: Cluster, chance: Chance, down: Sequence[str] | None = None) -> None:
+    """Nodes of a core quorum are well, the others are down; then progress is required.
+
+    `down`: these are left down, and the others begin anew as they are; None: it is drawn once they have settled.
+    """
     for operator in cluster.operators.values():
         operator.is_done = True
+    if down is not None:
+        for node in cluster.nodes.values():
+            node.crash(power_loss=False)
     calm_down(cluster)
     for node in cluster.nodes.values():
         if node.is_spoiled:
             node.crash(power_loss=False)  # it finds out when it is started anew
-    cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
-    spared = _left_down(cluster, chance)
+    if down is None:
+        cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
+    spared = _left_down(cluster, chance) if down is None else down
     for name, node in cluster.nodes.items():
         if name in spared:
             node.crash(power_loss=False)
         elif node.host is None:
             _start(node)
-    _require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
+    require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
+
+
+def start_all(cluster: Cluster) -> None:
+    """Nobody is down any more. Raises Violation."""
+    for node in cluster.nodes.values():
+        if node.host is None:
+            _start(node)
 
 
 def heal_all(cluster: Cluster) -> None:
     """Everybody is well; then equality is required."""
-    for node in cluster.nodes.values():
-        if node.host is None:
-            _start(node)
-    _require_progress(cluster, "nobody was served after all was healed")
+    start_all(cluster)
+    require_progress(cluster, "nobody was served after all was healed")
     for client in cluster.clients.values():
         client.stop()
     for group in cluster.groups:
@@ -87,11 +100,11 @@ WATCH_TIMEOUTS = 20
 """Election timeouts in which clients with sessions watch each other, all being well."""
 
 
-def check_sessions(cluster: Cluster) -> None:
+def check_sessions(cluster: Cluster) -> Totals:
     """Silent clients' sessions end, though nobody writes (S5), those of others do not; no watch misses a change."""
     holders = list(cluster.session_clients.values())
     if not holders:
-        return
+        return Totals(0, 0, 0)
     _sessions_end(cluster)
     for holder in holders:
         holder.wake()
@@ -103,7 +116,7 @@ def check_sessions(cluster: Cluster) -> None:
         holder.rest()
     _sessions_end(cluster)
     watches = [watched for holder in holders if not holder.is_silent for watched in holder.open_watches]
-    cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
+    return cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
 
 
 def _sessions_end(cluster: Cluster) -> None:
@@ -125,7 +138,7 @@ def _start(node: SimNode) -> None:
         raise Violation("restart", f"{node.name} cannot start: {node.fault}")
 
 
-def _require_progress(cluster: Cluster, otherwise: str) -> None:
+def require_progress(cluster: Cluster, otherwise: str) -> None:
     """Clients of every group succeed. Raises Violation."""
     before = served(cluster.groups)
     for client in cluster.clients.values():
@@ -167,9 +180,7 @@ def _is_equal(cluster: Cluster, group: SimGroup) -> bool:
     """No difference; members that lost their data are taken in again first."""
     if not _difference(cluster, group):
         return True
-    for node in cluster.nodes.values():
-        if node.host is None:
-            _start(node)
+    start_all(cluster)
     if group.operator.lost:
         group.operator.readmit()
     return False

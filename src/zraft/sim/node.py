@@ -86,6 +86,8 @@ class SimNode:
         self.tally = NodeTally()
         self.apply_ms: Millis = 0
         """What an entry takes to be applied, where more are at hand; 0: a slice of thousands takes 1."""
+        self.wall_off_ms: Millis = 0
+        """How wrong its wall clock is."""
         self.fault = ""
         """Why it could not start when it was last tried."""
         self._watched: dict[str, Member] = {}
@@ -311,7 +313,7 @@ class SimNode:
         self._turn_due = False
         world = self._world
         host.apply_entries = APPLY_ENTRIES if not self.apply_ms else int(not self._apply_due)
-        duties = host.turn(self.now(), WALL_MS + world.scheduler.now_ms)
+        duties = host.turn(self.now(), WALL_MS + self.wall_off_ms + world.scheduler.now_ms)
         self._watch(host)
         self._check_states(host)
         if self._is_mending:
