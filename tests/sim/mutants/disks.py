@@ -16,6 +16,7 @@ DISKS = (
             ),
         ),
         "crashes",
+        median=4,
     ),
     Mutant(
         "BM-094",
@@ -28,6 +29,7 @@ DISKS = (
             ),
         ),
         "torn",
+        median=2,
     ),
     Mutant(
         "BM-096",
@@ -37,6 +39,7 @@ DISKS = (
             Change("zraft.core.election:on_pre_vote", "        and not replica.abstains_below\n", ""),
         ),
         "recovery",
+        median=1,
     ),
     Mutant(
         "BM-098",
@@ -49,6 +52,8 @@ DISKS = (
             ),
         ),
         "disk",
+        median=10,
+        near=10,
     ),
     Mutant(
         "BM-099",
@@ -61,6 +66,8 @@ DISKS = (
             ),
         ),
         "shapes",
+        median=8,
+        near=11,
     ),
     Mutant(
         "BM-103",
@@ -75,5 +82,6 @@ DISKS = (
             ),
         ),
         "crashes",
+        median=1,
     ),
 )

@@ -80,6 +80,7 @@ MUTANTS = (
             ),
         ),
         median=5,
+        near=2,
     ),
     Mutant(
         "BM-016",
@@ -117,7 +118,7 @@ MUTANTS = (
         ),
         "stale",
         median=7,
-        near=8,
+        near=4,
     ),
     Mutant(
         "BM-020",
@@ -125,14 +126,15 @@ MUTANTS = (
         (Change(f"{_CORE}.replication:advance_commit", " or replica.log.term_at(index) != replica.current_term", ""),),
         "elections",
         median=2,
+        near=2,
     ),
     Mutant(
         "BM-034",
         "a truncated configuration stays in force",
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
-        median=26,
-        near=31,
+        median=30,
+        near=45,
     ),
     *MEMBERSHIP,
     Mutant(
@@ -154,6 +156,7 @@ MUTANTS = (
         (Change(f"{_CORE}.snapshots:_install", "replica.memberships.reset(mark)", "pass"),),
         "snapshots",
         median=4,
+        near=4,
     ),
     Mutant(
         "BM-050",
@@ -161,6 +164,7 @@ MUTANTS = (
         (Change(f"{_CORE}.snapshots:_install", "replica.log.reset(mark.index, mark.term)", "pass"),),
         "snapshots",
         median=2,
+        near=2,
     ),
     Mutant(
         "BM-051",
@@ -217,6 +221,7 @@ MUTANTS = (
         (Change(f"{_CORE}.reads:_begin_round", " or replica.commit_index < role.term_start", ""),),
         "stale",
         median=2,
+        near=5,
     ),
     Mutant(
         "BM-064",
@@ -230,7 +235,7 @@ MUTANTS = (
         ),
         "stale",
         median=12,
-        near=23,
+        near=2,
     ),
     Mutant(
         "BM-067",
@@ -241,6 +246,8 @@ MUTANTS = (
             ),
         ),
         "lapses",
+        median=13,
+        near=13,
     ),
     Mutant(
         "BM-078",
@@ -264,6 +271,7 @@ MUTANTS = (
         ),
         "sessions",
         median=6,
+        near=13,
     ),
     Mutant(
         "BM-070",
@@ -296,6 +304,7 @@ MUTANTS = (
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
         median=2,
+        near=2,
     ),
     Mutant(
         "BM-083",
