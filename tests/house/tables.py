@@ -72,7 +72,6 @@ DYNAMIC_EXCEPTIONS: dict[tuple[str, str], str] = {
 # path::function -> reason. A broad except stands only at a boundary that ends a task, a peer or a connection.
 BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/session/machine.py::ReplicatedMachine._apply_items": "whatever a backend raises is that entry's result",
-    "src/zraft/session/machine.py::ReplicatedMachine._run": "the same for a write of a session",
     "src/zraft/session/machine.py::ReplicatedMachine.answer": "whatever a backend raises is that query's answer",
     "src/zraft/session/outcomes.py::attempted": "whatever a backend raises is named by its class",
     "src/zraft/transport/link.py::Link._guarded": "the boundary of a connection: ends it, and the owner is told",

@@ -147,12 +147,17 @@ class Session:
         ("maybe"), `SessionExpired`, `SessionClosed` ("maybe" where it was sent), `Overloaded` with 1024 unanswered
         writes ("no"), `TooLarge`, `Rejected` ("no"), `BackendError` ("yes").
         """
-        return decode_value((await self._write(data, temporary, timeout)).value)
+        outcome = await self._write(data, temporary, timeout)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return decode_value(outcome.value)
 
     async def write_entry(self, data: Value, *, temporary: bool = False, timeout: Timeout = 5.0) -> Written:
         """As `write`, with the index of the entry."""
-        reply = await self._write(data, temporary, timeout)
-        return Written(decode_value(reply.value), reply.index)
+        outcome = await self._write(data, temporary, timeout)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return Written(decode_value(outcome.value), outcome.index)
 
     async def query(self, query: Value, *, watch: Hashable = None, timeout: Timeout = 5.0) -> Value:
         """The result of a linearizable query; it sees every write that was answered before it was asked (§6.4).
@@ -167,14 +172,11 @@ class Session:
         reply = await self._query(query, watch, timeout)
         return Written(decode_value(reply.value), reply.index)
 
-    async def _write(self, data: Value, temporary: bool, timeout: Timeout) -> Result:
-        seconds = seconds_of(timeout)
+    def _write(self, data: Value, temporary: bool, timeout: Timeout) -> asyncio.Future[Outcome]:
+        seconds = timeout if type(timeout) is float and timeout >= 0.0 else seconds_of(timeout)
         command = msgspec.Raw(encode_value(data))
         self._upkeep.check()
-        outcome = await self._upkeep.write(command, temporary=bool(temporary), seconds=seconds)
-        if isinstance(outcome, RequestError):
-            raise outcome
-        return outcome
+        return self._upkeep.write(command, temporary=bool(temporary), seconds=seconds)
 
     async def _query(self, query: Value, watch: Hashable, timeout: Timeout) -> Result:
         return await self._upkeep.query(msgspec.Raw(encode_value(query)), _reference(watch), seconds_of(timeout))

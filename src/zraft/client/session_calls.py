@@ -19,16 +19,13 @@ Resume: TypeAlias = bytes | tuple[int, bytes] | None
 Outcome: TypeAlias = Result | RequestError
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A write, and who waits for it. `deadline` is a time of the loop's clock, `seconds` what the caller said."""
 
-    __slots__ = ("command", "deadline", "future", "seconds")
-
-    def __init__(
-        self, command: msgspec.Raw, future: asyncio.Future[Outcome], *, deadline: float, seconds: float
-    ) -> None:
-        self.command, self.future = command, future
-        self.deadline, self.seconds = deadline, seconds
+    command: msgspec.Raw
+    future: asyncio.Future[Outcome]
+    deadline: float
+    seconds: float
 
     def end(self, outcome: Outcome) -> None:
         """Whoever waits goes on, if somebody does."""

@@ -22,6 +22,8 @@ from __future__ import annotations
 from copy import copy
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
+import msgspec
+
 from zraft.errors import (
     ConnectionTimeout,
     Executed,
@@ -43,7 +45,7 @@ _SHARE: Final = 4
 class Lifeline:
     """Whether the session lives, and what is to be done when, seen from its client."""
 
-    __slots__ = ("_asked_at", "_began_at", "_error", "_is_lost", "_proven_at", "patience_s", "timeout_s")
+    __slots__ = ("_asked_at", "_began_at", "_error", "_is_lost", "_proven_at", "expires_at", "patience_s", "timeout_s")
 
     def __init__(self, timeout_s: float, now: float) -> None:
         self.timeout_s = timeout_s
@@ -53,6 +55,8 @@ class Lifeline:
         """When that was sent which was answered, the latest of all; None: nothing was answered."""
         self._asked_at = now
         """When that was sent before which the peer owed nothing."""
+        self.expires_at = now + timeout_s
+        """When it is over unless something is answered that was sent later than the last."""
         self._is_lost = False
         self._error: tuple[State, RequestError] | None = None
 
@@ -82,11 +86,6 @@ class Lifeline:
         return self._error is None and self._proven_at is not None and not self._is_lost
 
     @property
-    def expires_at(self) -> float:
-        """When it is over unless something is answered that was sent later than the last."""
-        return (self._began_at if self._proven_at is None else self._proven_at) + self.timeout_s
-
-    @property
     def ping_at(self) -> float:
         """When to ping unless something is answered before."""
         return (self._began_at if self._proven_at is None else self._proven_at) + self.timeout_s / 2
@@ -105,8 +104,10 @@ class Lifeline:
 
         Late or out of order, it never shortens the life. An answer after the end changes nothing.
         """
-        if self._error is None:
-            self._proven_at = sent_at if self._proven_at is None else max(self._proven_at, sent_at)
+        proven_at = self._proven_at
+        if self._error is None and (proven_at is None or proven_at < sent_at):
+            self._proven_at = sent_at
+            self.expires_at = sent_at + self.timeout_s
 
     def found(self) -> None:
         """The peer that is asked has shown that it leads."""
@@ -115,6 +116,7 @@ class Lifeline:
     def adopt(self, timeout_s: float) -> None:
         """A resumed session keeps the timeout that it was started with."""
         self.timeout_s, self.patience_s = timeout_s, min(PATIENCE_S, timeout_s / _SHARE)
+        self.expires_at = (self._began_at if self._proven_at is None else self._proven_at) + timeout_s
 
     def lost(self) -> None:
         """Nobody answers for now."""
@@ -147,18 +149,19 @@ class Lifeline:
 CallT = TypeVar("CallT")
 
 
-class Pending(Generic[CallT]):
+class Pending(msgspec.Struct, Generic[CallT], eq=False):
     """A write that is not answered yet, made by a `Window`. `call` is the caller's."""
 
-    __slots__ = ("call", "is_under_way", "lost", "sent", "sent_at", "sequence", "temporary")
-
-    def __init__(self, sequence: int, call: CallT, *, temporary: bool) -> None:
-        self.sequence, self.call, self.temporary = sequence, call, temporary
-        self.sent, self.lost = 0, 0
-        """How often it was sent, and how many of these copies nobody will tell the fate of."""
-        self.sent_at = 0.0
-        self.is_under_way = False
-        """Sent over the connection that there is, and not answered."""
+    sequence: int
+    call: CallT
+    temporary: bool
+    sent: int = 0
+    """How often it was sent."""
+    lost: int = 0
+    """How many of these copies nobody will tell the fate of."""
+    sent_at: float = 0.0
+    is_under_way: bool = False
+    """Sent over the connection that there is, and not answered."""
 
     @property
     def executed(self) -> Executed:
@@ -200,23 +203,30 @@ class Window(Generic[CallT]):
         """
         if is_bound and self._next - self._first >= SESSION_UNANSWERED:
             raise Overloaded(f"{SESSION_UNANSWERED} writes of this session are unanswered", reason="session")
-        write = Pending(self._next, call, temporary=temporary)
+        write = Pending(self._next, call, temporary)
         self._pending[self._next] = write
         self._next += 1
         return write
 
     def next_to_send(self) -> Pending[CallT] | None:
         """The first that is not under way. None: there is none, or a hole has to be closed first."""
-        while self._hole is None and self._cursor < self._next:
-            write = self._pending.get(self._cursor)
+        cursor, end = self._cursor, self._next
+        if cursor == end or self._hole is not None:
+            return None
+        while cursor < end:
+            write = self._pending.get(cursor)
             if write is not None and not write.is_under_way:
+                self._cursor = cursor
                 return write
-            self._cursor += 1
+            cursor += 1
+        self._cursor = cursor
         return None
 
     def sent(self, write: Pending[CallT], now: float) -> None:
         """It is under way."""
         write.sent, write.sent_at, write.is_under_way = write.sent + 1, now, True
+        if write.sequence == self._cursor:
+            self._cursor += 1
 
     def refused(self, write: Pending[CallT], *, is_known: bool = True) -> None:
         """It is to be sent again. `is_known`: this copy did not run and never will."""
@@ -238,14 +248,19 @@ class Window(Generic[CallT]):
         """It ran, or its outcome is decided for ever."""
         if self._hole is not None and write.sequence > self._hole:
             raise InvariantViolation(f"write {write.sequence} was answered, and {self._hole} before it never ran")
-        self._remove(write)
-        while self._first < self._next and self._first not in self._pending and self._first != self._hole:
-            self._first += 1
-        self._cursor = max(self._cursor, self._first)
+        first, end, pending = self._first, self._next, self._pending
+        if pending.pop(write.sequence, None) is not write:
+            raise InvariantViolation(f"write {write.sequence} of the session is not unanswered")
+        while first < end and first not in pending and first != self._hole:
+            first += 1
+        self._first = first
+        if self._cursor < first:
+            self._cursor = first
 
     def leave_out(self, write: Pending[CallT]) -> None:
         """No leader accepts it: it did not run, and its number is free, unless `is_stuck`."""
-        self._remove(write)
+        if self._pending.pop(write.sequence, None) is not write:
+            raise InvariantViolation(f"write {write.sequence} of the session is not unanswered")
         self._hole = write.sequence if self._hole is None else min(self._hole, write.sequence)
         self._is_torn |= write.lost > 0
         self._close_hole()
@@ -261,10 +276,6 @@ class Window(Generic[CallT]):
 
     def _behind(self, hole: int) -> list[Pending[CallT]]:
         return [write for write in self._pending.values() if write.sequence > hole]
-
-    def _remove(self, write: Pending[CallT]) -> None:
-        if self._pending.pop(write.sequence, None) is not write:
-            raise InvariantViolation(f"write {write.sequence} of the session is not unanswered")
 
     def _close_hole(self) -> None:
         """Once nothing behind it is under way: they move up."""

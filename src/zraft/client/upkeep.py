@@ -59,6 +59,8 @@ from zraft.wire.session_requests import (
 
 _LIFE_BITS: Final = 62
 
+_UNASKED: Final[Told] = (None, -1.0)
+
 _PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
 """What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
 
@@ -139,11 +141,11 @@ class Upkeep:
 
     def is_over(self) -> bool:
         """By now at the latest, whether or not the timer came to it."""
-        now = monotonic()
-        if not self.line.is_over and self._is_begun and now >= self.line.expires_at:
-            self.line.check(now, self._rotation.missing(now))
+        line = self.line
+        if self._is_begun and not line.is_over and (now := monotonic()) >= line.expires_at:
+            line.check(now, self._rotation.missing(now))
             self._finish()
-        return self.line.is_over
+        return line.is_over
 
     def state(self) -> State:
         """As users see it, now. Ends nothing, so that any thread may ask."""
@@ -161,15 +163,14 @@ class Upkeep:
         self, command: msgspec.Raw, *, temporary: bool, seconds: float, is_bound: bool = True
     ) -> asyncio.Future[Outcome]:
         """What will become of the next write. Raises `Overloaded` where it is bound to what may be unanswered."""
-        deadline = monotonic() + seconds
+        now = monotonic()
+        deadline = now + seconds
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._window.add(
-            Call(command, future, deadline=deadline, seconds=seconds), temporary=temporary, is_bound=is_bound
-        )
+        self._window.add(Call(command, future, deadline, seconds), temporary=temporary, is_bound=is_bound)
         if deadline < self._due_at:
             self._due_at = deadline
             self._arm(deadline)
-        self._send()
+        self._send(now)
         return future
 
     async def query(self, data: msgspec.Raw, watch: Hashable, seconds: float) -> Result:
@@ -232,38 +233,37 @@ class Upkeep:
 
     def _asks(self, now: float) -> None:
         """Before a request is sent: from when on the peer may be called silent."""
-        connection = self._connection
+        connection, line = self._connection, self.line
         if connection is not None and not self._told and not connection.owes:
-            self.line.asked(now, owed=False)
-            self._arm(self.line.silent_at(connection.heard_at))
+            line.asked(now, owed=False)
+            if now + line.patience_s < self._timer_at:
+                self._arm(line.silent_at(connection.heard_at))
 
-    def _send(self) -> None:
+    def _send(self, now: float | None = None) -> None:
         """Whatever is to be sent and may be, in its order."""
-        connection, now = self._connection, monotonic()
+        connection = self._connection
         if connection is None or not self.line.is_connected:
             return
+        now = monotonic() if now is None else now
         if now < self._paused_until:
             self._arm(self._paused_until)
             return
         window, name = self._window, self._peer.name
         while (write := window.next_to_send()) is not None:
-            number = connection.draw()
+            number, known = connection.draw(), window.acknowledged
             request = SessionWrite(
-                number,
-                name,
-                self.id,
-                self.token,
-                write.sequence,
-                window.acknowledged,
-                write.call.command,
-                write.temporary,
+                number, name, self.id, self.token, write.sequence, known, write.call.command, write.temporary
             )
+            if not self._told:
+                self._asks(now)
             try:
-                if not self._tell(connection, request, write, now):
+                if not connection.tell(request):  # too much waits to be sent
+                    self._pause(0.0)
                     return
             except TooLarge as error:
                 self._left_out(write, error)
                 continue
+            self._told[number] = write, now
             window.sent(write, now)
         stopping = self._stopping
         if stopping is not None and not len(window) and not any(told is stopping for told, _ in self._told.values()):
@@ -274,7 +274,7 @@ class Upkeep:
     def _tell(
         self,
         connection: Connection,
-        request: SessionWrite | StopSession | StartSession | ResumeSession | Ping,
+        request: StopSession | StartSession | ResumeSession | Ping,
         told: What,
         now: float,
     ) -> bool:
@@ -313,24 +313,25 @@ class Upkeep:
         if isinstance(reply, Triggered):
             self.watching.fired(reply)
             return
-        told, sent_at = self._told.pop(reply.id, (None, -1.0))
+        told, sent_at = self._told.pop(reply.id, _UNASKED)
         connection = self._connection
         if sent_at < 0 or connection is None:
             return
-        if isinstance(reply, Failed):
+        if type(reply) is Result:
+            if isinstance(told, Pending):
+                self.line.answered(sent_at)
+                self._window.answered(told)
+                told.call.end(reply)
+            elif told is None:
+                self._proven(reply, sent_at)
+            elif isinstance(told, Stopping):
+                self.end("closed", SessionClosed("this session was stopped"))
+            else:
+                assert_never(told)
+        elif isinstance(reply, Failed):
             self._refused(connection, told, sent_at, connection.error_of(reply))
-        elif not isinstance(reply, Result):
-            raise ProtocolError(f"a node answered a session with {type(reply).__name__}")
-        elif isinstance(told, Pending):
-            self.line.answered(sent_at)
-            self._window.answered(told)
-            told.call.end(reply)
-        elif told is None:
-            self._proven(reply, sent_at)
-        elif isinstance(told, Stopping):
-            self.end("closed", SessionClosed("this session was stopped"))
         else:
-            assert_never(told)
+            raise ProtocolError(f"a node answered a session with {type(reply).__name__}")
         if self._stopping is not None:
             self._send()
 

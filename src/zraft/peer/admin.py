@@ -101,6 +101,17 @@ class Admin:
             return True
         return False
 
+    def admit_session_write(self, now: Millis, client: Client, request: SessionWrite) -> None:
+        """The write waits for the end of the turn, or it is answered."""
+        peer = self._host.running(request.peer)
+        if peer is None:
+            self._host.no_such_peer(client, request.id, request.peer)
+        elif not peer.is_leader:
+            self._fail(client, request.id, self._not_leader(peer))
+        elif self._is_sound(now, client, peer, request):
+            self._host.touch(peer)
+            peer.keeper.write(now, (client, request.id), request)
+
     def _is_sound(self, now: Millis, client: Client, peer: Peer, request: Write | SessionWrite) -> bool:
         """The command is one complete value, not too large, and there is room for it; otherwise that was answered."""
         size = memoryview(request.command).nbytes
@@ -148,8 +159,8 @@ class Admin:
                     self._host.no_such_peer(client, request.id, request.peer)
                 else:
                     self._for_peer(now, client, peer, request)
-            case Write():
-                raise UsageError("writes have their own door")
+            case Write() | SessionWrite():
+                raise UsageError("writes have their own doors")
             case _:
                 self._for_session(now, client, request)
 
@@ -159,7 +170,7 @@ class Admin:
             self._host.no_such_peer(client, request.id, request.peer)
         elif not peer.is_leader:
             self._fail(client, request.id, self._not_leader(peer))
-        elif not isinstance(request, SessionWrite) or self._is_sound(now, client, peer, request):
+        else:
             self._host.touch(peer)
             self._host.has_local(peer)
             peer.keeper.request(now, (client, request.id), request)

@@ -207,13 +207,17 @@ class Desk:
 
     def _applied_items(self, asked: list[Asked], index: Index, outcomes: list[Outcome]) -> None:
         """The same for a batch of sessions: what ran before is answered with the index where it ran."""
-        for place, ((client, number), outcome) in enumerate(zip(asked[: len(outcomes)], outcomes, strict=True)):
-            if type(client) is Ending:
-                client.applied(index + place, outcome)
+        replies, most = self._outbox.duties.replies, self._max_result_bytes
+        for (client, number), outcome in zip(asked[: len(outcomes)], outcomes, strict=True):
+            if type(outcome) is msgspec.Raw and memoryview(outcome).nbytes <= most:
+                replies.append((client, Result(number, index, outcome)))
+            elif type(client) is Ending:
+                client.applied(index, outcome)
             elif type(outcome) is Replayed:
                 self._applied_writes([(client, number)], outcome.index, [outcome.outcome])
             else:
-                self._applied_writes([(client, number)], index + place, [outcome])
+                self._applied_writes([(client, number)], index, [outcome])
+            index += 1
 
     def applied_to(self, index: Index, under_way: Batch | None, leader: PeerId | None) -> None:
         """Everything up to `index` is decided: what somebody still waits for there never ran.

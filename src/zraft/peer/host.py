@@ -44,6 +44,7 @@ from zraft.peer.growth import SnapshotSettings
 from zraft.peer.liveness import Liveness
 from zraft.peer.opening import Choice, open_replicas
 from zraft.peer.peer import APPLY_ENTRIES, Peer
+from zraft.peer.recording import keep
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.space import Space
 from zraft.peer.vault import Vault, VaultDone
@@ -55,6 +56,7 @@ from zraft.types import GroupId, Millis, PeerId
 from zraft.wire.failures import error_to_failed
 from zraft.wire.peering import Item, NodeBeat
 from zraft.wire.requests import ListPeers, PeerEntry, PeerStatus, Request, Stat, Write
+from zraft.wire.session_requests import SessionWrite
 from zraft.wire.states import Beside, State
 
 _STOPPED = "stopped: it runs again when the node is told to start it, or starts anew"
@@ -184,11 +186,14 @@ class Host:
             alarm_entries=self.settings.alarm_entries,
         )
         self.peers[meta.name] = peer
+        self.outbox.sharing = len(self.peers)
         self._active[meta.name] = peer
         self.outbox.duties.altered[meta.name] = None
 
     def _failed(self, peer: Peer, fault: str) -> None:
         """The replica stays down, and says why."""
+        if peer.fault is not None:
+            keep(peer, self.outbox.duties)
         peer.fail(fault)
         memberships, blank = peer.raft.memberships, is_blank(peer.raft)
         self.forget_peer(peer.meta.name)
@@ -297,6 +302,8 @@ class Host:
                 self.no_such_peer(client, request.id, request.peer)
             elif self.admin.admit_write(now, client, peer, request):
                 self._active[request.peer] = peer
+        elif type(request) is SessionWrite:
+            self.admin.admit_session_write(now, client, request)
         elif (self._is_stopped or self.fatal is not None) and not isinstance(request, ListPeers | Stat):
             self.admin.refuse(client, request.id, f"node {self.node} is stopping")
         else:

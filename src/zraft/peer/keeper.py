@@ -55,6 +55,7 @@ class Keeper:
         "_now",
         "_outbox",
         "_peer",
+        "_proofs",
         "due_ms",
         "is_serving",
         "leads",
@@ -75,6 +76,8 @@ class Keeper:
         self._heap: list[tuple[Millis, int]] = []
         """A deadline of every session that has one, its present one or an earlier one."""
         self._endings: dict[int, Ending] = {}
+        self._proofs: dict[int, bytes] = {}
+        """By session: the token with which it last wrote. To compare it is cheaper than to make its digest anew."""
         self._held: list[tuple[Asked, SessionRequest]] = []
         """In order of arrival, until it serves."""
         self._held_bytes = 0
@@ -100,7 +103,7 @@ class Keeper:
         self.leads = self.is_serving = False
         self.due_ms = None
         self._held_bytes = 0
-        for table in (self._deadlines, self._heap, self._endings, self._held):
+        for table in (self._deadlines, self._heap, self._endings, self._held, self._proofs):
             table.clear()
         self.watches.close()
         peer.machine.collect_changes = peer.machine.sessions.collect_news = False
@@ -191,6 +194,23 @@ class Keeper:
 
     # -- requests
 
+    def write(self, now: Millis, asked: Asked, request: SessionWrite) -> None:
+        """The same as `request`, without the questions that a write of a session that is known here need not ask."""
+        number = request.session
+        if not self.is_serving or (session := self._peer.machine.sessions.get(number)) is None:
+            self.request(now, asked, request)
+            return
+        proof = self._proofs.get(number)
+        if proof is None or not hmac.compare_digest(proof, request.token):
+            if self._proven(asked, request) is None:
+                return
+            self._proofs[number] = request.token
+        if number in self._deadlines:  # and is not being ended: behind that it has the outcome of what stands before
+            self._deadlines[number] = now + session.timeout_ms
+        elif number not in self._endings:
+            self._extend(session, now)
+        self._write(asked, request)
+
     def request(self, now: Millis, asked: Asked, request: SessionRequest) -> None:
         """What a client asks of this leader. A command in it was found sound at the door."""
         desk = self._peer.desk
@@ -232,7 +252,6 @@ class Keeper:
     ) -> None:
         ending = self._endings.get(session.id)
         if isinstance(request, SessionWrite):
-            # Behind an end in the log it has the outcome of what stands before it.
             if ending is None:
                 self._extend(session, now)
             self._write(asked, request)
@@ -254,8 +273,7 @@ class Keeper:
             text = f"sequence {sequence} is {sequence - acknowledged} ahead of what is acknowledged"
             desk.fail(asked, Overloaded(text, reason="unanswered"))
         else:
-            command = bytes(request.command)
-            item = write_item(command, request.session, sequence, acknowledged, temporary=request.temporary)
+            item = write_item(request.command, request.session, sequence, acknowledged, temporary=request.temporary)
             desk.items.append((asked, item))
 
     def run(self, now: Millis, asked: Asked, request: SessionRequest) -> None:
@@ -322,6 +340,7 @@ class Keeper:
             return  # who waited was told when the leadership went
         found = self._peer.machine.sessions.get(session)
         if found is None:
+            self._proofs.pop(session, None)
             self.watches.forget_session(session)
             for asked, _ in ending.waiting:
                 desk.fail(asked, SessionExpired(GONE))

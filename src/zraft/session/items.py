@@ -81,7 +81,9 @@ def _header(count: int) -> bytes:
     return (0x90 | count).to_bytes(1, "big") if count < 16 else b"\xdc" + count.to_bytes(2, "big")
 
 
-def write_item(command: bytes, session: int, sequence: int, acknowledged: int, *, temporary: bool) -> bytes:
+def write_item(
+    command: bytes | msgspec.Raw, session: int, sequence: int, acknowledged: int, *, temporary: bool
+) -> bytes:
     """A write of a session. `command` is one complete MessagePack value."""
     flags = TEMPORARY if temporary else 0
     return b"".join((_TWO, command, _ENCODER.encode(Marks(session, sequence, flags, acknowledged))))

@@ -134,16 +134,19 @@ class ReplicatedMachine:
 
     def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None, batch: Batch) -> None:
         """One turn of the loop a command: it makes nothing that the backend does not ask for."""
-        apply, ctx, collect = self._apply, self._ctx, self.collect_changes
+        apply, ctx, collect, next_write = self._apply, self._ctx, self.collect_changes, self.sessions.next_write
         index = ctx.index - 1
         for item in items:
             index += 1
             ctx.index = index
-            if item.marks is not None:
-                outcome = self._apply_marked(item.command, item.marks, batch)
-                if outcomes is not None:
-                    outcomes.append(outcome)
-                continue
+            session, marks = None, item.marks
+            if marks is not None:
+                session = next_write(marks) or self._apply_marked(marks, batch)
+                if type(session) is not Session:
+                    if outcomes is not None:
+                        outcomes.append(session)
+                    continue
+                ctx.session, ctx.temporary = marks.session, marks.flags == TEMPORARY
             try:
                 outcome = apply(item.command, ctx)
                 if type(outcome) is Applied:
@@ -157,14 +160,23 @@ class ReplicatedMachine:
                 raise ReplicaFault(f"apply raised {type(error).__name__} at index {index}: {error}") from error
             except Exception as error:
                 outcome = failed(error, executed="yes")
-            if outcomes is not None:
+            if session is not None:  # its reply is kept, encoded, whether somebody waits for it here or not
+                ctx.session, ctx.temporary = None, False
+                reply = kept(index, outcome)
+                session.keep(reply)
+                if outcomes is not None:
+                    outcomes.append(outcome_of(reply))
+            elif outcomes is not None:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
 
-    def _apply_marked(self, command: Any, marks: Marks, batch: Batch) -> Outcome:
-        """An item of a session: what kind it is must be known here, to skip it is to diverge (BM-117)."""
+    def _apply_marked(self, marks: Marks, batch: Batch) -> Session | Outcome:
+        """An item of a session: what kind it is must be known here, to skip it is to diverge (BM-117).
+
+        The session, where it is a write that runs now; otherwise what became of it.
+        """
         index, session, sequence, flags = self._ctx.index, marks.session, marks.sequence, marks.flags
         if session > 0 and sequence > 0 and flags in (0, TEMPORARY) and 0 <= marks.acknowledged < sequence:
-            return self._apply_write(command, marks)
+            return self.sessions.admit(session, sequence, marks.acknowledged)
         if sequence == 0 and marks.acknowledged == 0:
             if session > 0 and flags == END:
                 return self._end_session(session)
@@ -175,33 +187,6 @@ class ReplicatedMachine:
                 outcome = self.sessions.open(index, raw) if flags == OPEN else self.sessions.resume(index, raw)
                 return settled(outcome) if type(outcome) is list else outcome
         raise ReplicaFault(f"the item at index {index} is of a kind that this version does not know: {marks}")
-
-    def _apply_write(self, command: Any, marks: Marks) -> Outcome:
-        """A write of a session: run once, its reply kept, encoded, whether somebody waits for it here or not."""
-        found = self.sessions.admit(marks.session, marks.sequence, marks.acknowledged)
-        if type(found) is not Session:
-            return found
-        ctx = self._ctx
-        ctx.session, ctx.temporary = marks.session, marks.flags == TEMPORARY
-        reply = kept(ctx.index, self._run(command))
-        ctx.session, ctx.temporary = None, False
-        found.keep(reply)
-        return outcome_of(reply)
-
-    def _run(self, command: Any) -> Outcome:
-        """The same as the loop in `_apply_items` does for a light write."""
-        try:
-            outcome = self._apply(command, self._ctx)
-            if type(outcome) is Applied:
-                self._note_changes(tuple(outcome.changed))
-                outcome = outcome.result
-        except Reject as refusal:
-            return rejected(refusal)
-        except FATAL as error:
-            raise ReplicaFault(f"apply raised {type(error).__name__} at index {self._ctx.index}: {error}") from error
-        except Exception as error:
-            return failed(error, executed="yes")
-        return outcome
 
     def _end_session(self, session: int) -> Outcome:
         """The session, its replies and its temporary data go in this one apply."""

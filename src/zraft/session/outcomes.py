@@ -34,13 +34,13 @@ FATAL: Final = (MemoryError, RecursionError, OSError, SystemError, ReplicaFault)
 
 def encode_result(outcome: Outcome) -> bytes:
     """The bytes of a result. Raises the outcome where it is an error, and `BackendError` where it cannot travel."""
-    if isinstance(outcome, RequestError):
-        raise outcome
     if type(outcome) is msgspec.Raw:
         return bytes(outcome)
     try:
         return encode_value(outcome)
     except (UsageError, TooLarge) as error:
+        if isinstance(outcome, RequestError):
+            raise outcome from None
         raise BackendError(UNENCODABLE, f"the backend's result cannot travel: {error}") from error
 
 

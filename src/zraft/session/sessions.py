@@ -27,6 +27,7 @@ from zraft.limits import (
     SESSION_UNANSWERED,
     SESSIONS,
 )
+from zraft.session.items import TEMPORARY, Marks
 from zraft.session.outcomes import Outcome
 from zraft.session.replies import Kept, Replayed, outcome_of
 from zraft.types import Index, Millis
@@ -71,15 +72,20 @@ class Session:
 
     def acknowledge(self, sequence: int) -> None:
         """The client has every answer up to `sequence`."""
-        sequence = min(sequence, self.last)
-        while self.acknowledged < sequence:
-            self.acknowledged += 1
-            self.replies_bytes -= len(self.replies.pop(self.acknowledged).data)
+        if sequence >= self.last:
+            self.replies.clear()
+            self.acknowledged, self.replies_bytes = self.last, 0
+            return
+        pop, size = self.replies.pop, 0
+        for known in range(self.acknowledged + 1, sequence + 1):
+            size += len(pop(known).data)
+        self.acknowledged = max(self.acknowledged, sequence)
+        self.replies_bytes -= size
 
     def keep(self, reply: Kept) -> None:
         """The next sequence ran, and this is its reply."""
-        self.last += 1
-        self.replies[self.last] = reply
+        self.last = last = self.last + 1
+        self.replies[last] = reply
         self.replies_bytes += len(reply.data)
 
     def resume(self, life: int) -> None:
@@ -158,6 +164,23 @@ class Sessions:
         session.resume(life)
         self._tell(session)
         return session.opened()
+
+    def next_write(self, marks: Marks) -> Session | None:
+        """The session, where these are the marks of the write that it runs next, as nearly all are; None: see `admit`.
+
+        What the client has acknowledged is forgotten.
+        """
+        session = self._by_id.get(marks.session)
+        if session is None:
+            return None
+        last, acknowledged = session.last, marks.acknowledged
+        if marks.sequence != last + 1 or not 0 <= marks.flags <= TEMPORARY or not 0 <= acknowledged <= last:
+            return None
+        if acknowledged > session.acknowledged:
+            session.acknowledge(acknowledged)
+        if last - session.acknowledged >= SESSION_UNANSWERED or session.replies_bytes >= SESSION_REPLIES_BYTES:
+            return None
+        return session
 
     def admit(self, id: int, sequence: int, acknowledged: int) -> Session | Outcome:
         """The session, where its write `sequence` is to run now; otherwise the outcome that this copy of it has."""

@@ -15,6 +15,7 @@ from zraft.peer.peer import Peer
 from zraft.sim.atlas import can_decide, in_force, spoiled
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
+from zraft.sim.checks.sessions import Totals
 from zraft.sim.cluster import Cluster
 from zraft.sim.faults import calm_down
 from zraft.sim.groups import SimGroup, served
@@ -99,11 +100,11 @@ WATCH_TIMEOUTS = 20
 """Election timeouts in which clients with sessions watch each other, all being well."""
 
 
-def check_sessions(cluster: Cluster) -> None:
+def check_sessions(cluster: Cluster) -> Totals:
     """Silent clients' sessions end, though nobody writes (S5), those of others do not; no watch misses a change."""
     holders = list(cluster.session_clients.values())
     if not holders:
-        return
+        return Totals(0, 0, 0)
     _sessions_end(cluster)
     for holder in holders:
         holder.wake()
@@ -115,7 +116,7 @@ def check_sessions(cluster: Cluster) -> None:
         holder.rest()
     _sessions_end(cluster)
     watches = [watched for holder in holders if not holder.is_silent for watched in holder.open_watches]
-    cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
+    return cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
 
 
 def _sessions_end(cluster: Cluster) -> None:

@@ -1,8 +1,10 @@
-"""Simulated clients with sessions: they count, keep temporary data, watch each other, fall silent, and check answers.
+"""Simulated clients with sessions: they count, keep temporary data, watch each other, lock, fall silent, and check.
 
 A client sends each write until it is answered, always under its sequence; every increment of its counter must then
-answer its own place, however often it was sent and whoever led meanwhile (X1). Some of a run's clients fall silent for
-good: their sessions must end, those of the others must not. Requests travel as bytes over links that lose and delay.
+answer its own place, however often it was sent and whoever led meanwhile (X1). All contend for one lock, temporary
+data of whoever has it; the index at which it was taken is a token for what it guards. Some of a run's clients fall
+silent for good: their sessions must end, those of the others must not. Requests travel as bytes over links that lose
+and delay.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import msgspec
 
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
-from zraft.sim.checks.sessions import SessionChecks, Watched
+from zraft.sim.checks.sessions import LOCK, SessionChecks, Watched
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Owner, Scheduler
 from zraft.types import Millis, PeerId, Value
@@ -38,8 +40,11 @@ MAYBE: Final = 1
 _AHEAD: Final = 4
 """Writes that a client has under way at most."""
 
-_TEMPORARY: Final = 4
-"""Every so manieth write is temporary data; the others count."""
+_ROUND: Final = 8
+"""The writes of a session come in rounds of so many: every other one counts, and these are the rest."""
+_TEMPORARY: Final = (0, 4)
+_TAKES: Final = 2
+_GIVES: Final = 6
 
 
 class _Asked(msgspec.Struct):
@@ -90,6 +95,10 @@ class SessionClient:
         self.served = 0
         self.fired = 0
         self._watches: dict[int, Watched] = {}
+        self.token = 0
+        """The index at which it took the lock that it has; 0: it has none."""
+        self._taken_after: dict[int, int] = {}
+        """Of each write that takes the lock: the largest token that anybody knew when it was first sent."""
         self._early: dict[int, Triggered] = {}
         """Triggers that overtook the answer of their query, which no connection lets happen."""
         network.attach(self.owner)
@@ -127,6 +136,8 @@ class SessionClient:
         self.session = self._sequence = self._known = 0
         self._before = self._checks.largest
         self._is_stopping = False
+        self.token = 0
+        self._taken_after.clear()
         self._answered.clear()
         self._asked.clear()
         self._watches.clear()
@@ -154,6 +165,7 @@ class SessionClient:
             self._send([self._pinging()])
         elif self._is_stopping or chance.below(60) == 0:
             self._is_stopping = True
+            self.token = 0
             self._checks.stops(self.session)
             self._send([self._ask(lambda n: StopSession(n, self._target.name, self.session, self._token))])
         elif chance.below(4) == 0:
@@ -187,8 +199,8 @@ class SessionClient:
         return self._ask(lambda n: Ping(n, self._target.name, self.session, self._token))
 
     def _write(self, sequence: int) -> bytes:
-        is_temporary = sequence % _TEMPORARY == 0
-        command: Value = ["put", f"t.{self.name}", sequence] if is_temporary else ["increment", self.counter]
+        command = self._command(sequence)
+        is_temporary = command[0] != "increment"
         raw = msgspec.Raw(encode_value(command))
         known, session = self._known, self.session
         self._checks.sent(self.counter, self._place(sequence))
@@ -197,6 +209,18 @@ class SessionClient:
             sequence,
         )
 
+    def _command(self, sequence: int) -> list[Value]:
+        place = sequence % _ROUND
+        if place in _TEMPORARY:
+            return ["put", f"t.{self.name}", sequence]
+        if place == _TAKES:
+            self._taken_after.setdefault(sequence, self._checks.largest_token)
+            return ["txn", [[LOCK, "version", "==", 0]], [["put", LOCK, self.session]], []]
+        if place == _GIVES:
+            self.token = 0
+            return ["txn", [[LOCK, "value", "==", self.session]], [["delete", LOCK]], []]
+        return ["increment", self.counter]
+
     def _watching(self) -> bytes:
         key = f"t.{self._chance.choice(self._checks.names)}"
         raw = msgspec.Raw(encode_value(["get", key]))
@@ -204,7 +228,7 @@ class SessionClient:
 
     def _place(self, sequence: int) -> int:
         """The value of the counter once the writes up to `sequence` have run."""
-        return sequence - sequence // _TEMPORARY
+        return (sequence + 1) // 2
 
     def _send(self, items: Sequence[bytes]) -> None:
         chance = self._chance
@@ -252,16 +276,25 @@ class SessionClient:
             self._renew()
 
     def _written(self, sequence: int, result: Result) -> None:
+        is_first = sequence not in self._answered
         before = self._answered.setdefault(sequence, result.index)
         if before != result.index:
             raise Violation("sessions", f"{self.name}: write {sequence} ran at {before} and at {result.index}")
         value = decode_value(result.value)
-        if sequence % _TEMPORARY and value != self._place(sequence):
+        if sequence % _ROUND == _TAKES:
+            if is_first and value["succeeded"]:
+                self._taken(sequence, result.index)
+        elif sequence % 2 and value != self._place(sequence):
             text = f"write {sequence} of session {self.session} counts {self.counter} to {value}"
             raise Violation("sessions", f"{self.name}: {text}, not {self._place(sequence)}")
         self._checks.acknowledged(self.counter, self._place(sequence))
         while self._known + 1 in self._answered:
             self._known += 1
+
+    def _taken(self, sequence: int, token: int) -> None:
+        """It took the lock; it has it still, unless it has given that up, or its session."""
+        if self._checks.locked(self, token, self._taken_after[sequence]) and not self._is_stopping:
+            self.token = token
 
     def _triggered(self, fired: Triggered) -> None:
         watched = self._watches.pop(fired.id, None)

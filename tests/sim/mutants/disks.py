@@ -32,16 +32,6 @@ DISKS = (
         median=2,
     ),
     Mutant(
-        "BM-096",
-        "who lost a part of its log votes all the same",
-        (
-            Change("zraft.core.election:on_request_vote", "        and not replica.abstains_below\n", ""),
-            Change("zraft.core.election:on_pre_vote", "        and not replica.abstains_below\n", ""),
-        ),
-        "recovery",
-        median=1,
-    ),
-    Mutant(
         "BM-098",
         "a disk that is full counts as one that has written",
         (

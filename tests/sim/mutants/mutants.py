@@ -7,6 +7,7 @@ from tests.sim.mutants.logs import LOGS
 from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant
 from tests.sim.mutants.played import PLAYED
+from tests.sim.mutants.recovery import RECOVERY
 from tests.sim.mutants.votes import VOTES
 
 _PEER = "zraft.peer.peer:Peer"
@@ -137,6 +138,7 @@ MUTANTS = (
         near=45,
     ),
     *MEMBERSHIP,
+    *RECOVERY,
     Mutant(
         "BM-013",
         "who starts from a snapshot is in its term again",
@@ -288,6 +290,37 @@ MUTANTS = (
                 f"{_PEER}.turn", "self.keeper.turn(now)", "self.keeper.turn(now + (wall // 1000 % 5 == 0) * 3_600_000)"
             ),
         ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "BM-074",
+        "a lock that is taken again after a lost answer has another token than the entry that took it",
+        (
+            Change(
+                "zraft.peer.desk:Desk._applied_items", "outcome.index, [outcome.outcome]", "index, [outcome.outcome]"
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "tokens",
+        "the ids of sessions that have ended are given to new ones",
+        (
+            Change(
+                "zraft.session.sessions:Sessions.open",
+                "session = Session(index,",
+                "index = next((n for n in range(1, index) if n not in self._by_id), index); session = Session(index,",
+            ),
+        ),
+        "sessions",
+        median=1,
+    ),
+    Mutant(
+        "turns",
+        "an end leaves its temporary data to whoever comes next, and a session is ended while its client lives",
+        (Change("zraft.peer.keeper:Keeper._extend", "now + session.timeout_ms", "now + session.timeout_ms // 4"),),
         "sessions",
         median=1,
     ),

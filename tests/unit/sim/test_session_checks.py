@@ -11,7 +11,7 @@ from tests.unit.session.opening import OTHER, apply, batch_of, ending, opening, 
 from zraft.machine.table_backend import TableBackend
 from zraft.session.machine import ReplicatedMachine
 from zraft.sim.checks.ghost import Mark, Trail, Violation
-from zraft.sim.checks.sessions import SessionChecks, Watched
+from zraft.sim.checks.sessions import LOCK, SessionChecks, Watched
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Holder:
     session: int = 1
     heard_ms: int = 0
     timeout_ms: int = 5000
+    token: int = 0
 
 
 class Clock:
@@ -133,3 +134,33 @@ def test_a_watch_that_did_not_fire_is_seen() -> None:
     checks().judge(trail, [Watched("k", 2), Watched("other", 0)])
     with pytest.raises(Violation, match="missed"):
         checks().judge(trail, [Watched("k", 1)])
+
+
+def test_a_token_that_does_not_grow_is_shared_or_is_no_place_of_the_lock_is_seen() -> None:
+    """What is guarded could not tell an old holder from a new one."""
+    found, holder = checks(), Holder()
+    assert found.locked(holder, 2, 1)
+    with pytest.raises(Violation, match="got token 2 after 2 was known"):
+        found.locked(holder, 2, found.largest_token)
+    with pytest.raises(Violation, match="s0 and s0 got token 2"):
+        found.locked(holder, 2, 0)
+    found.judge(committed(opening(), writing(1, 1, ["put", LOCK, 1])))
+    with pytest.raises(Violation, match=r"got token 2; the lock changed at \[3\]"):
+        found.judge(committed(opening(), writing(1, 1, ["put", "k", 1]), writing(1, 2, ["put", LOCK, 1])))
+
+
+def test_a_lock_that_two_have_is_seen_unless_one_must_know_that_its_session_may_have_ended() -> None:
+    """Whoever was silent for its timeout believes in nothing."""
+    clock = Clock()
+    clock.now_ms = 10_000
+    for heard_ms, is_wrong in ((9000, True), (1000, False)):
+        found, one = checks(clock), Holder(session=1, heard_ms=heard_ms)
+        found.opened(one, 0)
+        one.token = 3
+        two = Holder("s1", session=2, heard_ms=9000)
+        if is_wrong:
+            with pytest.raises(Violation, match="s0 has the lock by 3, s1 by 5"):
+                found.locked(two, 5, 3)
+        else:
+            assert found.locked(two, 5, 3)
+    assert not checks(clock).locked(Holder("s2", session=3), 7, 5)

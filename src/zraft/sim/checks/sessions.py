@@ -4,12 +4,14 @@ Formulas: every replica that has applied up to i holds the same sessions and kep
 its client stopped it, or at least its timeout after the last request was sent that the client saw answered (S1), by an
 entry (S2), on a clock that may run fast by a hundredth. Ids grow (BM-074). A counter ends between what was
 acknowledged and what was sent (X1). A watch fires for the first change after the state that its query read (W1, W2).
+The index at which a lock is taken is a fencing token: above all that were known before, the place of that very entry,
+and nobody else has the lock as long as whoever holds it has reason to believe in its session (F1, F2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,11 +27,24 @@ SLACK: float = 0.97
 """The leader's clock may run a little faster than the client's."""
 
 
+LOCK: Final = "lock"
+"""The key that clients contend for."""
+
+
 class Watched(msgspec.Struct, frozen=True):
     """A key that was watched from the state at `index` on."""
 
     key: str
     index: Index
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Of all counters together."""
+
+    acknowledged: int
+    counted: int
+    """What the committed log makes of them."""
+    sent: int
 
 
 class Holder(Protocol):
@@ -39,6 +54,8 @@ class Holder(Protocol):
     session: int
     heard_ms: Millis
     timeout_ms: Millis
+    token: int
+    """Of the lock that it has; 0: it has none."""
 
 
 class SessionChecks:
@@ -52,12 +69,20 @@ class SessionChecks:
         self._stopped: dict[int, None] = {}
         self.largest = 0
         """The largest id that any client has learnt."""
+        self.largest_token = 0
+        """The largest token of the lock that any client has learnt."""
+        self._tokens: dict[int, str] = {}
         self._acknowledged: dict[str, int] = {}
         self._sent: dict[str, int] = {}
         self._fired: list[tuple[Watched, Index]] = []
         self.ended = 0
 
     # -- while it runs
+
+    @property
+    def counters(self) -> list[str]:
+        """Every counter that a write of was sent, one a session."""
+        return list(self._sent)
 
     def looked(self, node: str, machine: ReplicatedMachine) -> None:
         """A replica has ended a turn."""
@@ -100,6 +125,28 @@ class SessionChecks:
         """Its client ends it itself."""
         self._stopped[session] = None
 
+    def locked(self, holder: Holder, token: int, before: int) -> bool:
+        """It has learnt that it took the lock; `before` was the largest token known when it first asked.
+
+        False: it learnt that so late that its session may have ended, and the lock with it.
+        """
+        if token <= before:
+            raise Violation("fencing", f"{holder.name} got token {token} after {before} was known")
+        if token in self._tokens:
+            raise Violation("fencing", f"{holder.name} and {self._tokens[token]} got token {token}")
+        self._tokens[token] = holder.name
+        self.largest_token = max(self.largest_token, token)
+        if not self._believes(holder):
+            return False
+        for other in self._holders.values():
+            if other is not holder and other.token and self._believes(other):
+                raise Violation("fencing", f"{other.name} has the lock by {other.token}, {holder.name} by {token}")
+        return True
+
+    def _believes(self, holder: Holder) -> bool:
+        """As far as it knows its session lives."""
+        return self._now_ms() - holder.heard_ms < SLACK * holder.timeout_ms
+
     def sent(self, counter: str, place: int) -> None:
         """The write that counts to `place` is on its way."""
         self._sent[counter] = max(self._sent.get(counter, 0), place)
@@ -116,7 +163,7 @@ class SessionChecks:
 
     # -- once it is over
 
-    def judge(self, committed: Trail, open_watches: Sequence[Watched] = ()) -> None:
+    def judge(self, committed: Trail, open_watches: Sequence[Watched] = ()) -> Totals:
         """Counters and watches against the committed log; `open_watches` were set while all was well.
 
         Raises Violation.
@@ -126,6 +173,7 @@ class SessionChecks:
         for mark in committed.marks:
             if mark.batch is not None:
                 machine.apply_batch(mark.batch, replies=False)
+        counted = 0
         for counter, most in self._sent.items():
             value = machine.query(encode_value(Get(counter)))
             count = 0 if value is NOT_FOUND else value["value"]
@@ -133,10 +181,14 @@ class SessionChecks:
             if not least <= count <= most:
                 text = f"{counter} counts {count}, acknowledged were {least}, sent {most}"
                 raise Violation("sessions", text)
+            counted += count
         changed: dict[object, list[Index]] = {}
         for index, keys in machine.take_changes():
             for key in keys:
                 changed.setdefault(key.key if isinstance(key, Change) else key, []).append(index)
+        for token, name in self._tokens.items():
+            if token not in changed.get(LOCK, ()):
+                raise Violation("fencing", f"{name} got token {token}; the lock changed at {changed.get(LOCK)}")
         for watched in open_watches:
             missed = [at for at in changed.get(watched.key, []) if at > watched.index]
             if missed:
@@ -146,3 +198,4 @@ class SessionChecks:
             if first != index:
                 text = f"a watch on {watched.key} from {watched.index} on fired for {index}; it changed at {first}"
                 raise Violation("watches", text)
+        return Totals(sum(self._acknowledged.values()), counted, sum(self._sent.values()))
