@@ -18,14 +18,12 @@ def test_a_campaign_adds_up_what_its_seeds_did() -> None:
     totals.add(report)
     totals.add(report)
     assert (totals.seeds, totals.operations, totals.simulated_hours) == (2, 10, 4.0)
-    assert totals.is_good
-    assert list(totals.lines())[-1] == "every property held"
+    assert (totals.is_good, list(totals.lines())[-1]) == (True, "every property held")
     report.failure, report.unknown = "made up", "too long"
     report.counters.faults["kill"] = 3
     totals.add(report)
     lines = list(totals.lines())
-    assert not totals.is_good
-    assert totals.unknown == 1
+    assert (totals.is_good, totals.unknown) == (False, 1)
     assert "FAILED made up\n  replay it: zraft sim --seed 1 --profile calm" in lines
     assert any("3 × kill" in line for line in lines)
 
