@@ -36,7 +36,7 @@ DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/te
 	tests/unit/storage/test_crashes.py
 IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
-SOURCES := src tests bench
+SOURCES := src tests bench examples
 
 .PHONY: help check fix quick test sim sessions bench profile demo lock clean
 

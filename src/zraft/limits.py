@@ -177,6 +177,25 @@ ALARM_SWEPT: Final = 64
 ALARM_PATIENCE_MS: Final = 10_000
 """How long a leader that found a difference waits for a silent voter to tell which side has the majority."""
 
+FLIGHT_EVENTS: Final = 512
+"""Events of a replica's core in one stretch of its flight recorder; two are kept: what some seconds of a busy replica
+bring, or a minute of an idle one."""
+
+FLIGHT_SHARED: Final = 16_384
+"""The same of all replicas of a node together, at about 0.7 KiB each; beyond 32 replicas each gets fewer."""
+
+FLIGHT_LEAST: Final = 8
+"""But no fewer than this: a checkpoint costs as much as a few events."""
+
+FLIGHT_LOOK: Final = 64
+"""After so many events it is looked whether the log has let go of batches which the recorder would keep in memory."""
+
+RECORDING_BYTES: Final = 16 * MIB
+"""What a recording may weigh: two stretches, and the positions of a log; commands are not in it."""
+
+RECORDINGS: Final = 16
+"""Recordings in one data folder; then no further one is written, so that the first ones, which matter most, stay."""
+
 MIN_SEGMENT_BYTES: Final = 4 * KIB
 """Smallest journal segment; production uses megabytes, simulation the smallest to meet every seam."""
 
@@ -242,6 +261,7 @@ def check() -> None:
         "BULK_SYNC_BYTES is a multiple of BULK_PIECE_BYTES": BULK_SYNC_BYTES % BULK_PIECE_BYTES == 0,
         "BULK_RATE_MIN x STALLED_MS >= 2 * BULK_TRICKLE_BYTES": BULK_RATE_MIN * STALLED_MS >= 2000 * BULK_TRICKLE_BYTES,
         "ALARM_ENTRIES >= 16 * ALARM_EFFECTS": ALARM_ENTRIES >= 16 * ALARM_EFFECTS,
+        "FLIGHT_EVENTS >= FLIGHT_LOOK >= FLIGHT_LEAST": FLIGHT_EVENTS >= FLIGHT_LOOK >= FLIGHT_LEAST,
         "ALARM_KEPT >= ALARM_REPORTED": ALARM_KEPT >= ALARM_REPORTED,
         "UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES": UNCOMMITTED_BYTES >= 2 * MAX_COMMAND_BYTES,
     }

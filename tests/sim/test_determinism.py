@@ -13,10 +13,11 @@ import pytest
 import zraft
 
 SOURCE = Path(zraft.__file__).parent.parent
-SCRIPT = """
+PROFILES = ("default", "membership", "crashes")
+SCRIPT = f"""
 import zraft
 from zraft.sim.run import run_seed
-print([run_seed(2, profile).digest for profile in ("default", "membership", "crashes")])
+print([run_seed(2, profile).digest for profile in {PROFILES}])
 """
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.raftkit.cluster import Cluster, Host, led_cluster
-from tests.sim.mutants.membership import UNHEARD_PROMOTION
 from tests.sim.mutants.mutation import put_back
+from tests.sim.mutants.played import UNHEARD_PROMOTION
 from zraft.core.events import ChangeMembership, Event
 from zraft.core.output import Output
 from zraft.core.recovered import RaftSettings

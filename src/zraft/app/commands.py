@@ -21,6 +21,12 @@ def _watch(_name: str) -> click.Command:
     return watch
 
 
+def _locking(name: str) -> click.Command:
+    from zraft.app import locking
+
+    return {"lock": locking.lock, "elect": locking.elect}[name]
+
+
 def _membership(name: str) -> click.Command:
     from zraft.app import membership
 
@@ -61,6 +67,18 @@ def _snapshot(_name: str) -> click.Command:
     return snapshot
 
 
+def _doctor(_name: str) -> click.Command:
+    from zraft.app.doctor import doctor
+
+    return doctor
+
+
+def _replay(_name: str) -> click.Command:
+    from zraft.app.replaying import replay
+
+    return replay
+
+
 def _bench(_name: str) -> click.Command:
     from zraft.app.bench import bench
 
@@ -96,9 +114,15 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
         "delete": _Row("Remove a key.", _entries),
         "watch": _Row("Print the value of a key whenever it changes.", _watch),
     },
+    "Run commands": {
+        "lock": _Row("Run a command while a lock is held.", _locking),
+        "elect": _Row("Run a command while this process leads.", _locking),
+    },
     "Look inside": {
         "log": _Row("Look into the data folder of a node that is stopped.", _log),
         "snapshot": _Row("List, check and restore the snapshots of a node.", _snapshot),
+        "doctor": _Row("Say what is left of a broken group, and make a new one of it.", _doctor),
+        "replay": _Row("Step through the last moments of a peer that failed.", _replay),
         "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
     },

@@ -31,6 +31,7 @@ from zraft.types import PeerId
 GROUP: Final = "default"
 NODES: Final = 3
 BASE_PORT: Final = 7101
+BACKEND: Final = "dict"
 PAUSE_S: Final = 2.0
 """Longer than an election takes: who killed a node sees the others go on without it."""
 YOUNG_S: Final = 5.0
@@ -46,6 +47,7 @@ class _Layout(msgspec.Struct, frozen=True):
 
     nodes: int
     base_port: int
+    backend: str = BACKEND
 
 
 @click.command()
@@ -65,14 +67,17 @@ class _Layout(msgspec.Struct, frozen=True):
     metavar="PORT",
     help=f"Of the first node; the others have the next. [default: as in DIR, or {BASE_PORT}]",
 )
-def dev(nodes: int | None, folder: Path, base_port: int | None) -> int:
+@click.option("--backend", metavar="NAME", help=f"The group's state machine. [default: as in DIR, or {BACKEND}]")
+def dev(nodes: int | None, folder: Path, base_port: int | None, backend: str | None) -> int:
     """Run a cluster of nodes on this machine, with a group named "default" on all of them, until Ctrl-C.
+
+    With --backend table it can do more: sessions, recipes, zraft lock.
 
     Other commands that are run in the same folder find the group by themselves. The data is kept for the next time. A
     node that dies, because you killed it for instance, is started again.
     """
     with _interruptible(), DevFile() as file:
-        layout = _layout(folder, nodes, base_port)
+        layout = _layout(folder, nodes, base_port, backend)
         cluster = _Cluster(folder, layout)
         try:
             cluster.start()
@@ -104,15 +109,18 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _layout(folder: Path, nodes: int | None, base_port: int | None) -> _Layout:
+def _layout(folder: Path, nodes: int | None, base_port: int | None, backend: str | None) -> _Layout:
     """The one of the data that is there, or a new one. Raises `UsageError` where it is not what was asked for."""
     path = folder / _LAYOUT_NAME
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Layout) if path.exists() else None
-        layout = kept or _Layout(nodes or NODES, base_port or BASE_PORT)
-        if (nodes or layout.nodes, base_port or layout.base_port) != (layout.nodes, layout.base_port):
-            there = f"{folder} holds a cluster of {layout.nodes} nodes from port {layout.base_port}"
-            raise UsageError(f"{there}: leave --nodes and --base-port away, or choose another folder with --dir")
+        layout = kept or _Layout(nodes or NODES, base_port or BASE_PORT, backend or BACKEND)
+        if _Layout(nodes or layout.nodes, base_port or layout.base_port, backend or layout.backend) != layout:
+            of = "" if layout.backend == BACKEND else f', backend "{layout.backend}"'
+            there = f"{folder} holds a cluster of {layout.nodes} nodes from port {layout.base_port}{of}"
+            raise UsageError(
+                f"{there}: leave --nodes, --base-port and --backend away, or choose another folder with --dir"
+            )
         _see_that_ports_are_free(layout)
         if kept is None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -144,6 +152,7 @@ class _Cluster:
             ServerProcess(folder / f"n{number}", f"127.0.0.1:{port}") for number, port in enumerate(_ports(layout), 1)
         ]
         self.peers = [PeerId(GROUP, server.address) for server in self.servers]
+        self._backend = layout.backend
         self._started: dict[str, float] = {}
         """When each node was started last, by address."""
         self._falls: Counter[str] = Counter()
@@ -156,7 +165,7 @@ class _Cluster:
         for server in self.servers:
             self._wait_ready(server)
         with blocking.Client(secret=os.environ.get(SECRET_VARIABLE) or None) as client:
-            client.ensure(self.peers, timeout=_GROUP_S)
+            client.ensure(self.peers, self._backend, timeout=_GROUP_S)
 
     def _wait_ready(self, server: ServerProcess) -> None:
         server.wait_ready()

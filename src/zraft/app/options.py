@@ -48,7 +48,9 @@ class PeersType(click.ParamType):  # type: ignore[type-arg]  # generic only in n
         return list(dict.fromkeys(peers))
 
 
-class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
+class SecondsType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
+    """A number above 0."""
+
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -88,14 +90,18 @@ def _named(ctx: click.Context, _param: click.Parameter, value: list[PeerId] | No
 
 def reach_options(command: CommandT) -> CommandT:
     """How to reach nodes: `--timeout`, `--cluster`."""
-    command = click.option(
+    return click.option(
+        "--timeout", type=SecondsType(), default=5.0, show_default=True, metavar="SECONDS", help="How long to wait."
+    )(cluster_option(command))
+
+
+def cluster_option(command: CommandT) -> CommandT:
+    """`--cluster`."""
+    return click.option(
         "--cluster",
         envvar="ZRAFT_CLUSTER",
         metavar="NAME",
         help="Talk only to nodes of the cluster of this name; by default to any.",
-    )(command)
-    return click.option(
-        "--timeout", type=_Seconds(), default=5.0, show_default=True, metavar="SECONDS", help="How long to wait."
     )(command)
 
 

@@ -46,6 +46,9 @@ SWITCH_INTERVAL_S: Final = 0.0005
     metavar="PEER,...",
     help="A group that is to exist: it is made once all its nodes run. Give every one of them the same.",
 )
+@click.option(
+    "--backend", default="dict", show_default=True, metavar="NAME", help="The state machine of the group of --peers."
+)
 @click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends, as with its parent.")
 def server(
     path: str | None,
@@ -54,6 +57,7 @@ def server(
     data_dir: str | None,
     cluster: str | None,
     peers: list[PeerId] | None,
+    backend: str,
     until_eof: bool,
 ) -> int:
     """Run one node in the foreground, until Ctrl-C or SIGTERM. It runs the peers that it finds in its data.
@@ -73,7 +77,7 @@ def server(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(replace(config, log=None), peers or [], logs, until_eof=until_eof))
+            runner.run(_serve(replace(config, log=None), _Group(peers or [], backend), logs, until_eof=until_eof))
     except (OSError, UsageError) as error:
         raise ConfigError([str(error)]) from error
     finally:
@@ -81,7 +85,15 @@ def server(
     return 0
 
 
-async def _serve(config: Config, peers: list[PeerId], logs: Logs, *, until_eof: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What is to exist; nothing where it has no peers."""
+
+    peers: list[PeerId]
+    backend: str
+
+
+async def _serve(config: Config, group: _Group, logs: Logs, *, until_eof: bool) -> None:
     """Until a signal comes or the node stops by itself; raises what stopped it, or why no peer is left."""
     node = Node(config)
     await node.start()
@@ -102,8 +114,8 @@ async def _serve(config: Config, peers: list[PeerId], logs: Logs, *, until_eof: 
             tasks.create_task(_stop_without_peers(node, left), name="see that a peer is left"),
             tasks.create_task(collector.tend(), name="tend the garbage collector"),
         ]
-        if peers:
-            helping.append(tasks.create_task(_ensure(config, peers), name="ensure the group"))
+        if group.peers:
+            helping.append(tasks.create_task(_ensure(config, group), name="ensure the group"))
         try:
             await node.wait_closed()
         finally:
@@ -152,12 +164,13 @@ async def _stop_when(ended: asyncio.Event, node: Node) -> None:
     await node.stop()
 
 
-async def _ensure(config: Config, peers: list[PeerId]) -> None:
+async def _ensure(config: Config, group: _Group) -> None:
     """The group exists, sooner or later. Where it cannot, the node serves on and its log says why."""
+    named = ", ".join(map(str, group.peers))
     async with Client(secret=config.client_secret, cluster=config.cluster) as client:
         try:
-            await client.ensure(peers, timeout=None)
+            await client.ensure(group.peers, group.backend, timeout=None)
         except ZraftError as error:
-            LOG.error("the group of %s is not made: %s", ", ".join(map(str, peers)), line_of(error))
+            LOG.error("the group of %s is not made: %s", named, line_of(error))
         else:
-            LOG.info("the group of %s is there", ", ".join(map(str, peers)))
+            LOG.info("the group of %s is there", named)

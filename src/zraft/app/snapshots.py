@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from zraft.app.options import PeerType, json_option
 from zraft.app.output import json_of, table
+from zraft.app.progress import Progress
 from zraft.errors import StorageError
 from zraft.node.catalogue import Kept, kept_below, wrong_with_kept
 from zraft.node.restoring import restore as restored_from
 from zraft.types import PeerId
-
-_PROGRESS_S: Final = 1.0
-_MIB: Final = 1 << 20
 
 
 @click.group(no_args_is_help=False)
@@ -83,7 +79,7 @@ def verify(folder: Path, as_json: bool) -> int:
     DIR is the snapshot_dir of a node, which may run, or one snapshot.
     """
     found = kept_below(folder)
-    progress = _Progress("checked", sum(kept.manifest.size for kept in found if kept.manifest is not None))
+    progress = Progress("checked", sum(kept.manifest.size for kept in found if kept.manifest is not None))
     damaged = 0
     for kept in found:
         problems = [problem for problem in wrong_with_kept(kept, progress.add) if kept.path.exists()]
@@ -129,7 +125,7 @@ def restore(source: Path, data_dir: Path, peer: PeerId, snapshot_dir: Path | Non
     """
     kept = _only(source)
     size = kept.manifest.size if kept.manifest is not None else 0
-    progress = _Progress("copied", size)
+    progress = Progress("copied", size)
     made = restored_from(kept, peer, data_dir=data_dir, snapshot_dir=snapshot_dir or data_dir, copied=progress.add)
     progress.end()
     if as_json:
@@ -150,23 +146,3 @@ def _only(source: Path) -> Kept:
     raise StorageError(
         f"{source} holds {len(found)} snapshots: name the folder of one, which zraft snapshot list shows"
     )
-
-
-class _Progress:
-    """How far long work is: a line a second on a terminal, nothing elsewhere."""
-
-    def __init__(self, done: str, size: int) -> None:
-        self._done, self._size, self._so_far = done, size, 0
-        self._is_shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._said_at = time.monotonic()
-        self._has_said = False
-
-    def add(self, size: int) -> None:
-        self._so_far += size
-        if self._is_shown and time.monotonic() - self._said_at > _PROGRESS_S:
-            self._said_at, self._has_said = time.monotonic(), True
-            print(f"\r{self._done} {self._so_far // _MIB} of {self._size // _MIB} MiB", end="", file=sys.stderr)
-
-    def end(self) -> None:
-        if self._has_said:
-            print(file=sys.stderr)

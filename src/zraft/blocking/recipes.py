@@ -357,7 +357,7 @@ class Cache:
         """As `zraft.recipes.Cache.refresh`."""
         self._run(self._cache.refresh(timeout=timeout))
 
-    def wait_change(self, since: int | None = None, *, timeout: Timeout = None) -> int:
+    def wait_change(self, since: int, *, timeout: Timeout = None) -> int:
         """As `zraft.recipes.Cache.wait_change`."""
         index: int = self._run(self._cache.wait_change(since, timeout=timeout))
         return index

@@ -11,14 +11,14 @@ _MASK = (1 << 64) - 1
 class Chance:
     """A stream of pseudo-random numbers that its seed determines. Not for secrets."""
 
-    __slots__ = ("_state",)
+    __slots__ = ("state",)
 
     def __init__(self, seed: int) -> None:
-        self._state = seed & _MASK
+        self.state = seed & _MASK
 
     def bits(self) -> int:
         """The next number, 64 bits."""
-        self._state = z = (self._state + 0x9E3779B97F4A7C15) & _MASK
+        self.state = z = (self.state + 0x9E3779B97F4A7C15) & _MASK
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
         return z ^ (z >> 31)

@@ -7,6 +7,9 @@ What holds at any time, checked by `invariants.check_log`:
 3. In memory is a suffix of the log, whole batches; older ones are in the journal only.
 4. (base_index, base_term) names the entry before the log: covered by a snapshot, or 0.
 
+The lists only grow at their ends; whatever takes something out puts a new list in the place of the old one, so that
+`hold` need copy nothing.
+
     base        lasts[0]       lasts[1]   lasts[2] = last_index
      │ [─────────────]  [──────────]  [──────]
      └ in a snapshot    └ _window = 1: from here on in memory
@@ -16,6 +19,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+import msgspec
+
 from zraft.core.entries import Batch
 from zraft.core.recovered import Recovered
 from zraft.errors import InvariantViolation
@@ -23,6 +28,18 @@ from zraft.types import Index, Term
 
 _BATCH_OVERHEAD = 160
 """What a batch in memory costs besides its payload, in bytes."""
+
+
+class HeldLog(msgspec.Struct, frozen=True, array_like=True):
+    """A log as it was: the first `count` of its positions and the first `in_memory` of its batches."""
+
+    base_index: Index
+    base_term: Term
+    count: int
+    lasts: list[Index]
+    terms: list[Term]
+    in_memory: int
+    batches: list[Batch]
 
 
 class Log:
@@ -118,9 +135,8 @@ class Log:
         keep = max(position - self._window, 0)
         for batch in self._batches[keep:]:
             self.memory_bytes -= len(batch.payload) + _BATCH_OVERHEAD
-        del self._batches[keep:]
-        del self._lasts[position:]
-        del self._terms[position:]
+        self._batches = self._batches[:keep]
+        self._lasts, self._terms = self._lasts[:position], self._terms[:position]
         self._window = min(self._window, position)
 
     def compact_to(self, index: Index) -> None:
@@ -130,17 +146,14 @@ class Log:
             raise InvariantViolation(f"compaction to {index}, which is no end of a batch in {self!r}")
         position = bisect_left(self._lasts, index + 1)
         self._drop_from_memory(position)
-        del self._lasts[:position]
-        del self._terms[:position]
+        self._lasts, self._terms = self._lasts[position:], self._terms[position:]
         self._window -= position
         self.base_index, self.base_term = index, term
 
     def reset(self, index: Index, term: Term) -> None:
         """Forget everything; the log begins after (`index`, `term`)."""
         self.base_index, self.base_term = index, term
-        self._lasts.clear()
-        self._terms.clear()
-        self._batches.clear()
+        self._lasts, self._terms, self._batches = [], [], []
         self._window = self.memory_bytes = 0
 
     def evict(self, budget_bytes: int, *, keep_from: Index) -> None:
@@ -195,8 +208,28 @@ class Log:
         count = position - self._window
         for batch in self._batches[:count]:
             self.memory_bytes -= len(batch.payload) + _BATCH_OVERHEAD
-        del self._batches[:count]
+        self._batches = self._batches[count:]
         self._window = position
+
+    def hold(self) -> HeldLog:
+        """The log as it is now, whatever happens to it later."""
+        lasts, batches = self._lasts, self._batches
+        return HeldLog(self.base_index, self.base_term, len(lasts), lasts, self._terms, len(batches), batches)
+
+    def is_held_by(self, held: HeldLog) -> bool:
+        """Nothing was taken from memory since: what `held` keeps there, this log keeps anyway."""
+        return self._batches is held.batches
+
+    @classmethod
+    def resumed(cls, held: HeldLog) -> Log:
+        """A log like this one."""
+        log = cls(Recovered())
+        log.base_index, log.base_term = held.base_index, held.base_term
+        log._lasts, log._terms = held.lasts[: held.count], held.terms[: held.count]
+        log._batches = held.batches[: held.in_memory]
+        log._window = held.count - held.in_memory
+        log.memory_bytes = sum(len(batch.payload) + _BATCH_OVERHEAD for batch in log._batches)
+        return log
 
     def parts(self) -> tuple[list[Index], list[Term], int]:
         """Last indexes, terms, and the position from which batches are in memory: for invariants and inspection."""

@@ -66,6 +66,14 @@ class MembershipHistory:
         """Some configuration that is known counts the votes of `member`."""
         return any(known.is_voter(member) for _, known in self._items)
 
+    def items(self) -> list[tuple[Index, Membership]]:
+        """All of it, held still; for `fill`."""
+        return list(self._items)
+
+    def fill(self, items: list[tuple[Index, Membership]]) -> None:
+        """It is this."""
+        self._items = list(items)
+
     def append(self, index: Index, membership: Membership) -> None:
         """A configuration entry was appended at `index`."""
         self._items.append((index, membership))

@@ -27,7 +27,7 @@ class Progress:
     """One follower or learner as its leader sees it."""
 
     __slots__ = (
-        "_flights",
+        "flights",
         "contact_ms",
         "flight_bytes",
         "loading",
@@ -55,7 +55,7 @@ class Progress:
         """The snapshot that it was offered; 0: none."""
         self.waiting_since_ms: Millis | None = None
         """PROBE: when the message under way was sent. SNAPSHOT: when the offer was made. None: nothing is under way."""
-        self._flights: deque[tuple[Index, int, Millis]] = deque()
+        self.flights: deque[tuple[Index, int, Millis]] = deque()
         self.flight_bytes = 0
 
     def can_send(self, window_messages: int, window_bytes: int) -> bool:
@@ -63,13 +63,13 @@ class Progress:
         if self.loading:
             return False
         if self.state is ProgressState.REPLICATE:
-            return len(self._flights) < window_messages and self.flight_bytes < window_bytes
+            return len(self.flights) < window_messages and self.flight_bytes < window_bytes
         return self.state is ProgressState.PROBE and self.waiting_since_ms is None
 
     def sent(self, last_index: Index, size_bytes: int, now: Millis) -> None:
         """A message that ends at `last_index` is under way."""
         if self.state is ProgressState.REPLICATE:
-            self._flights.append((last_index, size_bytes, now))
+            self.flights.append((last_index, size_bytes, now))
             self.flight_bytes += size_bytes
             self.next_index = last_index + 1
         else:
@@ -77,8 +77,8 @@ class Progress:
 
     def acknowledged(self, index: Index) -> bool:
         """It has stored everything up to `index`. True where that is news; late or doubled replies are not (BM-017)."""
-        while self._flights and self._flights[0][0] <= index:
-            self.flight_bytes -= self._flights.popleft()[1]
+        while self.flights and self.flights[0][0] <= index:
+            self.flight_bytes -= self.flights.popleft()[1]
         is_news = index > self.match_index
         if is_news:
             self.match_index = index
@@ -113,11 +113,11 @@ class Progress:
     def oldest_sent_ms(self) -> Millis | None:
         """When the oldest unanswered message was sent; None where nothing is under way."""
         if self.state is ProgressState.REPLICATE:
-            return self._flights[0][2] if self._flights else None
+            return self.flights[0][2] if self.flights else None
         return self.waiting_since_ms
 
     def _forget_flights(self) -> None:
-        self._flights.clear()
+        self.flights.clear()
         self.flight_bytes = 0
         self.waiting_since_ms = None
         self.loading = False

@@ -14,7 +14,7 @@ from zraft.types import Index, Millis
 class Saves:
     """Saves that were issued and are not yet reported durable, oldest first."""
 
-    __slots__ = ("_pending", "completed", "durable_index", "issued")
+    __slots__ = ("pending", "completed", "durable_index", "issued")
 
     def __init__(self, durable_index: Index) -> None:
         self.issued = 0
@@ -22,31 +22,31 @@ class Saves:
         self.completed = 0
         self.durable_index = durable_index
         """The present log is durable up to here."""
-        self._pending: deque[tuple[int, Index, Millis]] = deque()
+        self.pending: deque[tuple[int, Index, Millis]] = deque()
 
     def issue(self, last_index: Index, now: Millis) -> int:
         """A save after which the log, as it is now, is durable up to `last_index`. Returns its number."""
         self.issued += 1
-        self._pending.append((self.issued, last_index, now))
+        self.pending.append((self.issued, last_index, now))
         return self.issued
 
     def truncated_from(self, index: Index) -> None:
         """Entries from `index` on are gone: no earlier save vouches for what will stand there."""
         self.durable_index = min(self.durable_index, index - 1)
-        self._pending = deque((number, min(last, index - 1), at) for number, last, at in self._pending)
+        self.pending = deque((number, min(last, index - 1), at) for number, last, at in self.pending)
 
     def reset_to(self, index: Index) -> None:
         """The log now begins after `index`, which a durable snapshot covers."""
-        self._pending = deque((number, index, at) for number, _, at in self._pending)
+        self.pending = deque((number, index, at) for number, _, at in self.pending)
         self.durable_index = index
 
     def complete(self, number: int) -> None:
         """Every save up to `number` is durable."""
-        while self._pending and self._pending[0][0] <= number:
-            _, last, _ = self._pending.popleft()
+        while self.pending and self.pending[0][0] <= number:
+            _, last, _ = self.pending.popleft()
             self.durable_index = max(self.durable_index, last)
         self.completed = max(self.completed, number)
 
     def stalled_for(self, now: Millis) -> Millis:
         """How long the oldest save has been under way; 0 where none is."""
-        return now - self._pending[0][2] if self._pending else 0
+        return now - self.pending[0][2] if self.pending else 0

@@ -31,6 +31,7 @@ from zraft.node.logs import Logs
 from zraft.node.neighbours import Neighbours
 from zraft.node.outlet import Outlet
 from zraft.node.promptness import Promptness
+from zraft.node.recordings import keep_recordings
 from zraft.node.timekeeper import Timekeeper, now_ms
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import APPLY_ENTRIES
@@ -434,6 +435,8 @@ class Node:
         try:
             duties = host.turn(timekeeper.believed_ms(), int(time.time() * 1000))
             has_sent = self._outlet.carry_out(duties, self._address)
+            if duties.recordings:
+                keep_recordings(Path(self.config.log_dir), duties.recordings)
             for name in duties.altered:
                 self._announcer.tell(host.view(name))
                 for node in host.neighbours(name):

@@ -49,9 +49,9 @@ def restore(kept: Kept, peer: PeerId, *, data_dir: Path, snapshot_dir: Path, cop
         opened = Store.open(disk, StoreSettings())
         if any(replica.meta.name == peer.name for replica in opened.replicas):
             raise StorageError(f"{data_dir} holds a peer named {peer.name} already: choose another name, or folder")
-        made = _renewed(kept.manifest, peer)
-        _copy(kept, made, snapshot_dir, data_dir, copied)
-        _born(opened.store, made, disk, reported)
+        made = renewed(kept.manifest, peer)
+        copy_files(kept, made, snapshot_dir, data_dir, copied)
+        born(opened.store, made, disk, reported)
         return made
     except OSError as error:
         raise storage_error(error, f"restoring {kept.path}") from error
@@ -59,7 +59,7 @@ def restore(kept: Kept, peer: PeerId, *, data_dir: Path, snapshot_dir: Path, cop
         disk.close()
 
 
-def _renewed(manifest: Manifest, peer: PeerId) -> Manifest:
+def renewed(manifest: Manifest, peer: PeerId) -> Manifest:
     """The same state, as that of the new replica."""
     incarnation = 1 + chance.randbelow((1 << 64) - 1)
     meta = ReplicaMeta(peer.name, GroupId(chance.token_bytes(16)), incarnation, manifest.meta.backend)
@@ -69,7 +69,7 @@ def _renewed(manifest: Manifest, peer: PeerId) -> Manifest:
     return Manifest(meta, manifest.backend_version, mark, int(time.time() * 1000), manifest.files)
 
 
-def _copy(kept: Kept, made: Manifest, snapshot_dir: Path, data_dir: Path, copied: Callable[[int], None]) -> None:
+def copy_files(kept: Kept, made: Manifest, snapshot_dir: Path, data_dir: Path, copied: Callable[[int], None]) -> None:
     """The snapshot is published for the new replica, every byte checked on the way."""
     root, lock = open_root(snapshot_dir, data_dir)
     try:
@@ -94,10 +94,15 @@ def _copy(kept: Kept, made: Manifest, snapshot_dir: Path, data_dir: Path, copied
                 os.close(descriptor)
 
 
-def _born(store: Store, made: Manifest, disk: RealDisk, reported: SimpleQueue[Completion]) -> None:
+def born(store: Store, made: Manifest, disk: RealDisk, reported: SimpleQueue[Completion]) -> None:
     """The journal and the state files have the replica, durably."""
     store.create_replica(made.meta, 1, HardState(made.mark.term))
     store.save(Save(made.meta.name, 2, reset_to=made.mark))
+    wait_saved(store, made.meta.name, 2, disk, reported)
+
+
+def wait_saved(store: Store, name: str, number: int, disk: RealDisk, reported: SimpleQueue[Completion]) -> None:
+    """Save `number` of the replica, and all before it, are durable. Raises StorageError."""
     is_saved = False
     while not is_saved:
         job = store.next_job()
@@ -107,4 +112,4 @@ def _born(store: Store, made: Manifest, disk: RealDisk, reported: SimpleQueue[Co
         for done in store.completed(reported.get()):
             if isinstance(done, StoreFailed):
                 raise done.error
-            is_saved = is_saved or (isinstance(done, SaveDone) and done.number == 2)
+            is_saved = is_saved or (isinstance(done, SaveDone) and (done.name, done.number) == (name, number))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from zraft.peer.down import FailedPeer
-from zraft.storage.replica import ReplicaMeta
 from zraft.types import Member, PeerId
 from zraft.wire.requests import REMOVED, PeerEntry, kept_name
 
@@ -27,11 +26,6 @@ GONE: Final = -1
 """The number of the save that forgets a replica."""
 
 KEPT: Final = "removed from its group: it does not run, and its data is kept until somebody removes it"
-
-
-def is_kept_aside(meta: ReplicaMeta) -> bool:
-    """The replica left its group in an earlier life of the node: it does not run."""
-    return meta.name == kept_name(meta.name.rpartition(".removed-")[0], meta.incarnation)
 
 
 def set_aside(host: Host, peer: Peer) -> None:

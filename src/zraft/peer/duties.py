@@ -47,6 +47,14 @@ class PeerView(msgspec.Struct, frozen=True):
     peers: tuple[PeerId, ...] = ()
 
 
+class Recorded(msgspec.Struct, frozen=True):
+    """The bytes of a recording of replica `peer`, which has failed, to be kept for whoever asks why (`recording`)."""
+
+    peer: str
+    incarnation: int
+    data: bytes
+
+
 class Duties(msgspec.Struct, gc=False):
     """One turn's duties. Messages to one node keep their order; replies to one client too."""
 
@@ -55,6 +63,7 @@ class Duties(msgspec.Struct, gc=False):
     node_beats: list[NodeBeat] = msgspec.field(default_factory=list)
     """Each goes to the node of its `to`."""
     replies: list[tuple[Client, Reply]] = msgspec.field(default_factory=list)
+    recordings: list[Recorded] = msgspec.field(default_factory=list)
     notes: list[Note] = msgspec.field(default_factory=list)
     changes: list[PeerChange] = msgspec.field(default_factory=list)
     altered: dict[str, None] = msgspec.field(default_factory=dict)
@@ -70,10 +79,12 @@ class Duties(msgspec.Struct, gc=False):
 class Outbox:
     """Where all replicas of a host put the duties of the present turn, and get numbers that no other one has."""
 
-    __slots__ = ("_token", "duties")
+    __slots__ = ("_token", "duties", "sharing")
 
     def __init__(self) -> None:
         self.duties = Duties()
+        self.sharing = 1
+        """How many replicas run here."""
         self._token = 0
 
     def next_token(self) -> int:

@@ -44,6 +44,7 @@ from zraft.peer.growth import SnapshotSettings
 from zraft.peer.liveness import Liveness
 from zraft.peer.opening import Choice, open_replicas
 from zraft.peer.peer import APPLY_ENTRIES, Peer
+from zraft.peer.recording import keep
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.space import Space
 from zraft.peer.vault import Vault, VaultDone
@@ -185,11 +186,14 @@ class Host:
             alarm_entries=self.settings.alarm_entries,
         )
         self.peers[meta.name] = peer
+        self.outbox.sharing = len(self.peers)
         self._active[meta.name] = peer
         self.outbox.duties.altered[meta.name] = None
 
     def _failed(self, peer: Peer, fault: str) -> None:
         """The replica stays down, and says why."""
+        if peer.fault is not None:
+            keep(peer, self.outbox.duties)
         peer.fail(fault)
         memberships, blank = peer.raft.memberships, is_blank(peer.raft)
         self.forget_peer(peer.meta.name)

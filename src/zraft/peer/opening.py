@@ -19,11 +19,10 @@ import msgspec
 
 from zraft.core.raft import Raft
 from zraft.errors import ReplicaFault
-from zraft.peer.aside import is_kept_aside
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Disk
-from zraft.storage.replica import RecoveredReplica, ReplicaMeta
+from zraft.storage.replica import RecoveredReplica, ReplicaMeta, is_kept_aside
 from zraft.storage.store import Store, StoreSettings
 
 Choice: TypeAlias = Chosen | ReplicaFault | None

@@ -39,6 +39,7 @@ from zraft.errors import NotStable, PeerUnavailable, ReplicaFault, RequestError,
 from zraft.peer.alarm import Alarm
 from zraft.peer.desk import Asked, Desk, Reading
 from zraft.peer.duties import Note, Outbox, PeerChange
+from zraft.peer.flight import Flight
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.keeper import Keeper
 from zraft.peer.opening import loading_text
@@ -89,6 +90,7 @@ class Peer:
         "desk",
         "error",
         "fault",
+        "flight",
         "has_more",
         "keeper",
         "left",
@@ -158,6 +160,7 @@ class Peer:
         for text in chosen.notes:
             self.note(text, is_alarm=True)
         self._carry_out(now, self.raft.start())
+        self.flight = Flight(self.raft, outbox.sharing)
         if chosen.mark.index > recovered.mark.index:
             # Published, but the journal did not hear of it any more: the log follows it, or is reset, before all else.
             self.step(now, SnapshotRestored(chosen.mark))
@@ -181,9 +184,11 @@ class Peer:
         """Let `event` happen, and see to what follows from it."""
         if self.fault is not None:
             return
+        self.flight.events.append((now, event))
         try:
             output = self.raft.step(now, event)
         except ReplicaFault as fault:
+            self.flight.is_in_core = True
             self.fail(str(fault), fault)
             return
         if self.watch is not None:
@@ -381,6 +386,8 @@ class Peer:
         desk, raft = self.desk, self.raft
         if self.fault is not None:
             return
+        if len(self.flight.events) >= self.flight.due:
+            self.flight.look(self._outbox.sharing)
         self.has_more = False
         if self.keeper.leads:
             self.keeper.turn(now)

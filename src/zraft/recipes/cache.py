@@ -133,13 +133,13 @@ class Cache:
         """It has seen every write that was answered before this call. Raises as `Session.query`."""
         self._adopt(await self._feed.now(Deadline(timeout)))
 
-    async def wait_change(self, since: int | None = None, *, timeout: Timeout = None) -> int:
-        """The index, once it is beyond `since`, by default the present one: something may have changed.
+    async def wait_change(self, since: int, *, timeout: Timeout = None) -> int:
+        """The index, once it is beyond `since`, an earlier one: something may have changed after that.
 
         Raises `RequestTimeout`, and what ended the session. Closing the cache is a `UsageError` to whoever waits.
         """
-        deadline, known = Deadline(timeout), self._index if since is None else since
-        while self._index <= known:
+        deadline = Deadline(timeout)
+        while self._index <= since:
             if self._error is not None:
                 raise self._error
             if self._changed is None or self._is_closed:

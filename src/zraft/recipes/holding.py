@@ -100,7 +100,7 @@ class Holding:
             raise UsageError(f"{self._access.name!r} is held, or waited for, by this object: make another one")
 
     async def _give_back(self) -> None:
-        """The next one has it. What was not had is not given back; what was lost is gone already."""
+        """The next one has it: `release`, or `resign`. What was not had is not given back, what was lost is gone."""
         if self._token is None or self._key is None:
             return
         key, self._key, self._token, self._was_released = self._key, None, None, True

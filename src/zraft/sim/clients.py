@@ -45,6 +45,10 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     speech: Speech
     strays: int = 20
     """Percent of the operations that are sent to any peer rather than to the one that last knew of a leader."""
+    stray_reads: int = 0
+    """Percent of the reads besides."""
+    value_bytes: int = 0
+    """What is added to every value."""
 
 
 class _Pending(msgspec.Struct):
@@ -113,6 +117,9 @@ class SimClient:
         chance, key = self._chance, self._chance.choice(self._settings.keys)
         target = chance.choice(self._peers) if chance.below(100) < self._settings.strays else self._target
         asked = self._next_input(key)
+        strays = self._settings.stray_reads
+        if strays and isinstance(asked, Get) and chance.below(100) < strays:
+            target = chance.choice(self._peers)
         encoded = msgspec.Raw(encode_value(self._settings.speech.request(key, asked)))
         request: Request = (Query if isinstance(asked, Get) else Write)(self._number, target.name, encoded)
         self._pending = _Pending(self._number, key, asked, self._moment())
@@ -120,7 +127,7 @@ class SimClient:
         self._scheduler.after(self._settings.timeout_ms, self._give_up, self._number, owner=self.owner)
 
     def _next_input(self, key: str) -> Input:
-        chance, value = self._chance, f"{self.name}.{self._number}"
+        chance, value = self._chance, f"{self.name}.{self._number}" + "." * self._settings.value_bytes
         if chance.below(100) < self._settings.reads:
             return Get()
         if self._settings.speech.swaps and chance.below(100) < self._settings.speech.swaps:

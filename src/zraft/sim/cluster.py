@@ -59,6 +59,8 @@ class Cluster:
             [f"s{number}" for number in range(profile.sessions)], lambda: self.scheduler.now_ms
         )
         self.session_clients = self._make_session_clients(chance.split("sessions"))
+        self.counts: dict[str, int] = {}
+        """What was done to it after the chaos, by kind."""
 
     @property
     def checks(self) -> Checks:
@@ -131,9 +133,12 @@ class Cluster:
         settings = ClientSettings(
             keys=[f"k{number}" for number in range(chance.between(*profile.keys))],
             reads=chance.between(*profile.reads),
-            timeout_ms=self.election_ms * chance.between(2, 8),
+            timeout_ms=self.election_ms * chance.between(*profile.patience),
             think_ms=chance.choice(profile.think_ms) if not number else self.election_ms * chance.between(1, 20),
             speech=SPEECHES[profile.backend],
+            strays=profile.strays,
+            stray_reads=profile.stray_reads,
+            value_bytes=profile.value_bytes,
         )
         peers = [PeerId(self._named[number], name) for name in self.names]
         suffix = f"/{number}" if number else ""

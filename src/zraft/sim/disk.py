@@ -70,6 +70,9 @@ class DiskTally(msgspec.Struct):
     syncs: int = 0
     slow_syncs: int = 0
     errors: int = 0
+    read_errors: int = 0
+    short_writes: int = 0
+    """Writes that failed after some of their bytes were in the page cache; also counted as errors."""
     no_space: int = 0
     power_losses: int = 0
     torn_sectors: int = 0
@@ -139,6 +142,7 @@ class SimDisk:
 
     def __init__(self, scheduler: Scheduler, chance: Chance, owner: Owner) -> None:
         self._scheduler, self._chance, self._owner = scheduler, chance, owner
+        self._short = chance.split("short writes")
         self._files: dict[str, _File] = {}
         self._durable_names: dict[str, _File] = {}
         self._unsynced_names: list[tuple[str, str, _File]] = []
@@ -165,6 +169,7 @@ class SimDisk:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         if self._chance.happens(self.faults.read_error):
+            self.tally.read_errors += 1
             raise self._error(errno.EIO, "read error", name)
         return bytes(self._existing(name).cached[offset : offset + length])
 
@@ -286,10 +291,7 @@ class SimDisk:
     def _perform(self, operation: Operation) -> None:
         match operation:
             case WriteAt(name, offset, data):
-                self._fail_sometimes(self.faults.write_error, name)
-                file = self._existing(name)
-                self._claim(max(0, offset + len(data) - len(file.cached)), name)
-                file.write(offset, data)
+                self._write(name, offset, data)
             case SyncFile(name):
                 self._sync(name)
             case SyncFolder():
@@ -311,6 +313,20 @@ class SimDisk:
                 self._reads.append(self.read(name, offset, length))
             case _:
                 assert_never(operation)
+
+    def _write(self, name: str, offset: int, data: bytes) -> None:
+        """Where it fails, a part of it may have been written."""
+        file = self._existing(name)
+        try:
+            self._fail_sometimes(self.faults.write_error, name)
+        except OSError:
+            written = self._short.below(len(data) + 1) if self._short.below(2) else 0
+            if written and offset + written <= len(file.cached):
+                self.tally.short_writes += 1
+                file.write(offset, data[:written])
+            raise
+        self._claim(max(0, offset + len(data) - len(file.cached)), name)
+        file.write(offset, data)
 
     def _create(self, name: str, size: int) -> None:
         if name in self._files:

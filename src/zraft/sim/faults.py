@@ -13,8 +13,10 @@ from zraft.sim.disk import DiskFaults
 from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
 from zraft.sim.node import SimNode
 from zraft.sim.operator import Operator
-from zraft.sim.profiles import TICKS_PER_TIMEOUT, Rates
+from zraft.sim.profiles import TICKS_PER_TIMEOUT, Range, Rates
 from zraft.sim.vault import VaultFaults
+
+_HOUR_MS = 3_600_000
 
 CALM = Weather(delay_ms=1, jitter_ms=1)
 """The weather after the chaos."""
@@ -23,11 +25,16 @@ CALM = Weather(delay_ms=1, jitter_ms=1)
 class Chaos:
     """Of one run."""
 
-    def __init__(self, cluster: Cluster, rates: Rates, chance: Chance) -> None:
-        self._cluster, self._rates, self._chance = cluster, rates, chance
+    def __init__(self, cluster: Cluster, rates: Rates, chance: Chance, skew: Range) -> None:
+        """`skew`: the rates at which clocks may run."""
+        self._cluster, self._rates, self._chance, self._skew = cluster, rates, chance, skew
         self.counts: dict[str, int] = {}
         self._victim = cluster.nodes[chance.choice(cluster.names)]
         """The only node whose disk is lost or rots: everything committed stays on the others."""
+        self._late = chance.split("late")
+        """For faults that were thought of later: those that were there before come at the same moments."""
+        self._known_terms: dict[str, int] = {}
+        """Of each group, the term of the last leader that was asked for other members."""
         self._is_over = False
         self._piece_bytes = chance.split("pieces").choice([16, 200, 5000])
 
@@ -118,6 +125,42 @@ class Chaos:
             self._spoil()
         if rates.decay and chance.happens(rates.decay):
             self._decay(node)
+        self._do_late(node)
+
+    def _do_late(self, node: SimNode) -> None:
+        rates, late, cluster = self._rates, self._late, self._cluster
+        if late.happens(rates.wall_jump):
+            self._count("wall clock jump")
+            node.wall_off_ms = late.between(-_HOUR_MS, _HOUR_MS)
+        if late.happens(rates.drift):
+            self._count("clock rate change")
+            node.owner.clock.change_rate(cluster.scheduler.now_ms, late.between(*self._skew))
+        if late.happens(rates.nap):
+            self._cut_off_a_sleeper()
+        if rates.eager:
+            self._be_hasty()
+
+    def _cut_off_a_sleeper(self) -> None:
+        """A quiet leader with a slow clock: the others replace it before it notices that it is alone."""
+        leader = self._cluster.leader()
+        others = [node.owner.clock.rate for node in self._cluster.nodes.values() if node is not leader]
+        if leader is None or not others or leader.owner.clock.rate >= min(others):
+            return
+        peer = leader.host.peers.get(self._cluster.groups[0].name) if leader.host is not None else None
+        if peer is not None and peer.raft.role.is_quiet and not self._cluster.network.cut_links():
+            self._count("cut off asleep")
+            for link in isolate(self._cluster.names, leader.name):
+                self._cluster.network.cut(*link)
+
+    def _be_hasty(self) -> None:
+        for group in self._cluster.groups:
+            leaders = group.checks.ledger.leader_of
+            term = max(leaders, default=0)
+            is_new = term > self._known_terms.get(group.name, 0)
+            self._known_terms[group.name] = term
+            if is_new and self._late.happens(self._rates.eager):
+                self._count("hasty change")
+                group.operator.change_at_once(leaders[term].peer.node)
 
     def _spoil(self) -> None:
         """The victim's data is lost, or bits of it flip; now and then the operator takes it in again."""
@@ -180,10 +223,12 @@ class Chaos:
 
     def _partition(self) -> None:
         self._count("partition")
-        for link in self._shape():
+        kind, links = self._shape()
+        self._count(f"partition: {kind}")
+        for link in links:
             self._cluster.cut(*link)
 
-    def _shape(self) -> list[Link]:
+    def _shape(self) -> tuple[str, list[Link]]:
         chance = self._chance
         order = chance.shuffled(self._cluster.names)
         leader = self._cluster.leader()
@@ -192,17 +237,17 @@ class Chaos:
             order.insert(0, leader.name)
         match chance.below(6):
             case 0:
-                return isolate(order, order[0])
+                return "one alone", isolate(order, order[0])
             case 1:
-                return halves(order, order[: len(order) // 2])
+                return "halves", halves(order, order[: len(order) // 2])
             case 2:
-                return bridge(order, order[0])
+                return "bridge", bridge(order, order[0])
             case 3:
-                return chain(order)
+                return "chain", chain(order)
             case 4:
-                return one_way(order, order[0])
+                return "one way", one_way(order, order[0])
             case _:
-                return star_only(order, order[0], order[-1])
+                return "one link left", star_only(order, order[0], order[-1])
 
     def _heal(self) -> None:
         self._count("heal")
@@ -228,5 +273,6 @@ def calm_down(cluster: Cluster) -> None:
         node.disk.faults = DiskFaults()
         node.vault.faults = VaultFaults()
         node.apply_ms = 0
+        node.wall_off_ms = 0
         node.owner.paused_until_ms = min(node.owner.paused_until_ms, now_ms)
         node.owner.clock.change_rate(now_ms, 1000)

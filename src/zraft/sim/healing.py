@@ -7,7 +7,7 @@ must come to hold the same log and the same state (L4), and then the leader must
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -37,30 +37,42 @@ QUIET_TIMEOUTS = 10
 """Election timeouts for which the leader must lead on once they are."""
 
 
-def heal_core(cluster: Cluster, chance: Chance) -> None:
-    """Nodes of a core quorum are well, the others are down; then progress is required."""
+def heal_core(cluster: Cluster, chance: Chance, down: Sequence[str] | None = None) -> None:
+    """Nodes of a core quorum are well, the others are down; then progress is required.
+
+    `down`: these are left down, and the others begin anew as they are; None: it is drawn once they have settled.
+    """
     for operator in cluster.operators.values():
         operator.is_done = True
+    if down is not None:
+        for node in cluster.nodes.values():
+            node.crash(power_loss=False)
     calm_down(cluster)
     for node in cluster.nodes.values():
         if node.is_spoiled:
             node.crash(power_loss=False)  # it finds out when it is started anew
-    cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
-    spared = _left_down(cluster, chance)
+    if down is None:
+        cluster.scheduler.run_until(cluster.scheduler.now_ms + SETTLE_TIMEOUTS * cluster.election_ms)
+    spared = _left_down(cluster, chance) if down is None else down
     for name, node in cluster.nodes.items():
         if name in spared:
             node.crash(power_loss=False)
         elif node.host is None:
             _start(node)
-    _require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
+    require_progress(cluster, f"nobody was served for {PROGRESS_TIMEOUTS} election timeouts")
+
+
+def start_all(cluster: Cluster) -> None:
+    """Nobody is down any more. Raises Violation."""
+    for node in cluster.nodes.values():
+        if node.host is None:
+            _start(node)
 
 
 def heal_all(cluster: Cluster) -> None:
     """Everybody is well; then equality is required."""
-    for node in cluster.nodes.values():
-        if node.host is None:
-            _start(node)
-    _require_progress(cluster, "nobody was served after all was healed")
+    start_all(cluster)
+    require_progress(cluster, "nobody was served after all was healed")
     for client in cluster.clients.values():
         client.stop()
     for group in cluster.groups:
@@ -126,7 +138,7 @@ def _start(node: SimNode) -> None:
         raise Violation("restart", f"{node.name} cannot start: {node.fault}")
 
 
-def _require_progress(cluster: Cluster, otherwise: str) -> None:
+def require_progress(cluster: Cluster, otherwise: str) -> None:
     """Clients of every group succeed. Raises Violation."""
     before = served(cluster.groups)
     for client in cluster.clients.values():
@@ -168,9 +180,7 @@ def _is_equal(cluster: Cluster, group: SimGroup) -> bool:
     """No difference; members that lost their data are taken in again first."""
     if not _difference(cluster, group):
         return True
-    for node in cluster.nodes.values():
-        if node.host is None:
-            _start(node)
+    start_all(cluster)
     if group.operator.lost:
         group.operator.readmit()
     return False

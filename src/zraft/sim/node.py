@@ -45,12 +45,6 @@ _IMAGES_AT_MOST = 40
 WALL_MS = 1_700_000_000_000
 """What wall clocks show when a run begins."""
 
-_WALL_JUMPS = (-3_600_000, 0, 3_600_000)
-"""By how much somebody has set one, which nothing may depend on (BM-071)."""
-
-_WALL_HOLDS = 20
-"""Election timeouts for which it stays like that, at most."""
-
 
 class World(msgspec.Struct, frozen=True):
     """What the nodes of one cluster share."""
@@ -92,10 +86,10 @@ class SimNode:
         self.tally = NodeTally()
         self.apply_ms: Millis = 0
         """What an entry takes to be applied, where more are at hand; 0: a slice of thousands takes 1."""
+        self.wall_off_ms: Millis = 0
+        """How wrong its wall clock is."""
         self.fault = ""
         """Why it could not start when it was last tried."""
-        self._wall_chance = chance.split("wall")
-        self._wall_jump = self._wall_holds_ms = 0
         self._watched: dict[str, Member] = {}
         self._turn_due = self._apply_due = False
         self._armed_ms: Millis = 0
@@ -116,15 +110,6 @@ class SimNode:
     def now(self) -> Millis:
         """What its clock shows."""
         return self.owner.clock.reading(self._world.scheduler.now_ms)
-
-    def _wall(self) -> int:
-        """What its wall clock shows, which jumps by an hour now and then."""
-        true_ms, world = self._world.scheduler.now_ms, self._world
-        if true_ms >= self._wall_holds_ms:
-            self._wall_jump = self._wall_chance.choice(_WALL_JUMPS)
-            hold_ms = _WALL_HOLDS * world.settings.raft.election_timeout_ms
-            self._wall_holds_ms = true_ms + 1 + self._wall_chance.below(hold_ms)
-        return WALL_MS + true_ms + self._wall_jump
 
     # -- lives
 
@@ -328,7 +313,7 @@ class SimNode:
         self._turn_due = False
         world = self._world
         host.apply_entries = APPLY_ENTRIES if not self.apply_ms else int(not self._apply_due)
-        duties = host.turn(self.now(), self._wall())
+        duties = host.turn(self.now(), WALL_MS + self.wall_off_ms + world.scheduler.now_ms)
         self._watch(host)
         self._check_states(host)
         if self._is_mending:

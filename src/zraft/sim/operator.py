@@ -117,6 +117,13 @@ class Operator:
         else:
             self._ask(self._leader, "change", GetConf(self._next(), self.peer))
 
+    def change_at_once(self, node: str) -> None:
+        """Ask `node` for other members than there were at the last look, whether it can know them by now or not."""
+        if self._last is not None:
+            self._change_from([node], self._last)
+        else:
+            self._ask(node, "change", GetConf(self._next(), self.peer))
+
     def transfer(self) -> None:
         """Ask the leader to hand over to somebody."""
         self.transfers += 1

@@ -4,6 +4,11 @@
 still speaks as if nothing had happened; `returns`, what becomes of an old leader whose last entries a group has
 replaced, and whose log a snapshot covers, when it comes back.
 
+Some wait for the moment at which one thing would go wrong: `hasty` asks every new leader at once for other members,
+`naps` cuts a leader off that is quiet, `lapses` one that is not and goes on asking it, `adverse` ends the chaos when
+those who are left have most to learn from each other, `shapes` leaves some links cut for good, `torn` cuts the power
+while large writes are under way.
+
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
 Rates are per million and tick for what happens to nodes and links, per million frames or operations for the rest.
@@ -38,6 +43,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     keys: Range = (1, 4)
     reads: Range = (10, 60)
     """Percent of the operations."""
+    strays: int = 20
+    """Percent of the operations that are sent to any peer."""
+    stray_reads: int = 0
+    """Percent of the reads besides."""
+    value_bytes: int = 0
+    """What is added to every value."""
+    patience: Range = (2, 8)
+    """Election timeouts for which a client waits."""
     think_ms: tuple[int, ...] = (2, 20, 100)
     """Mean pause of a client between two operations."""
     jitter_ms: Range = (1, 60)
@@ -80,6 +93,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Idle heartbeats after which a group goes quiet; 0: never."""
     cut_off: Range = (0, 0)
     """Of the node of some group's leader from all others."""
+    nap: Range = (0, 0)
+    """Of the node of a leader that is quiet, and whose clock is slow, from all others."""
+    eager: Range = (0, 0)
+    """Of a new leader that is asked for other members before it has done anything else."""
+    wall_jump: Range = (500, 5_000)
+    """Of one node's wall clock, by up to an hour."""
+    drift: Range = (0, 0)
+    """Of one node's clock, from now on at another rate of `skew`."""
     stop: Range = (0, 0)
     """Of one replica, while its node goes on."""
     sessions: int = 0
@@ -96,6 +117,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of a piece of one that is fetched: the connection breaks, or a bit flips."""
     slow_apply: Range = (5, 200)
     """Milliseconds that a node takes for an entry, where there are more to apply: what is committed piles up."""
+    adverse: bool = False
+    """The chaos ends where the nodes of some core quorum know least of each other's terms, and these are left."""
+    shapes: int = 0
+    """How often some links are cut for good, once the core quorum is well."""
     always: frozenset[str] = frozenset({"heal", "restart", "sync_ms"})
     never: frozenset[str] = frozenset()
 
@@ -112,6 +137,20 @@ PROFILES: Final = {
             blackout=(2_000, 10_000),
             restart=(100_000, 400_000),
             sync_ms=(5, 80),
+        ),
+        Profile(
+            name="torn",
+            always=frozenset({"heal", "restart", "sync_ms", "crash", "blackout"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            value_bytes=1_500,
+            chaos_timeouts=20,
+            clients=(3, 5),
+            reads=(5, 10),
+            think_ms=(2, 5),
+            crash=(20_000, 80_000),
+            blackout=(5_000, 20_000),
+            restart=(100_000, 400_000),
+            sync_ms=(10, 80),
         ),
         Profile(
             name="elections",
@@ -260,12 +299,105 @@ PROFILES: Final = {
             restart=(50_000, 300_000),
         ),
         Profile(
+            name="hasty",
+            always=frozenset({"heal", "restart", "sync_ms", "churn", "transfer", "eager", "jitter_ms"}),
+            never=frozenset({"write_error", "sync_error", "clog", "stall", "loss", "slow_apply", "blackout"}),
+            nodes=(3, 4, 5),
+            clients=(1, 3),
+            jitter_ms=(5, 30),
+            sync_ms=(20, 80),
+            partition=(10_000, 40_000),
+            heal=(30_000, 150_000),
+            crash=(5_000, 40_000),
+            restart=(100_000, 400_000),
+            churn=(5_000, 20_000),
+            transfer=(20_000, 80_000),
+            eager=(300_000, 1_000_000),
+        ),
+        Profile(
+            name="naps",
+            always=frozenset({"heal", "restart", "sync_ms", "nap"}),
+            never=frozenset(
+                "loss duplicate replay clog partition crash blackout pause stall write_error sync_error churn "
+                "transfer slow_sync slow_apply drift".split()
+            ),
+            nodes=(3, 3, 5),
+            quiet_beats=(1,),
+            chaos_timeouts=80,
+            clients=(3, 5),
+            keys=(1, 1),
+            reads=(50, 70),
+            strays=0,
+            stray_reads=80,
+            think_ms=(200, 400),
+            jitter_ms=(1, 10),
+            heal=(10_000, 30_000),
+            nap=(100_000, 400_000),
+            skewed=100,
+            max_log_count=(100_000,),
+        ),
+        Profile(
+            name="lapses",
+            always=frozenset({"heal", "restart", "sync_ms", "cut_off"}),
+            never=frozenset(
+                {"churn", "write_error", "sync_error", "crash", "blackout", "snapshot_error", "slow_apply"}
+            ),
+            nodes=(3, 3, 5),
+            chaos_timeouts=25,
+            clients=(4, 6),
+            keys=(1, 2),
+            reads=(50, 70),
+            stray_reads=60,
+            patience=(1, 1),
+            think_ms=(10, 40),
+            jitter_ms=(1, 20),
+            cut_off=(10_000, 40_000),
+            heal=(10_000, 60_000),
+            skewed=50,
+        ),
+        Profile(
+            name="adverse",
+            adverse=True,
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 3, 5),
+            chaos_timeouts=10,
+            clients=(3, 6),
+            reads=(5, 20),
+            think_ms=(5, 20),
+            sync_ms=(5, 60),
+            jitter_ms=(5, 60),
+            replay=(1_000, 20_000),
+            partition=(20_000, 80_000),
+            heal=(50_000, 150_000),
+        ),
+        Profile(
+            name="shapes",
+            shapes=2,
+            never=frozenset({"churn", "write_error", "sync_error", "drift"}),
+            nodes=(3, 3, 5),
+            chaos_timeouts=5,
+            clients=(1, 2),
+            think_ms=(100,),
+        ),
+        Profile(
+            name="clocks",
+            always=frozenset({"heal", "restart", "sync_ms", "pause", "wall_jump", "drift"}),
+            never=frozenset({"write_error", "sync_error"}),
+            clients=(2, 5),
+            reads=(30, 60),
+            pause=(5_000, 20_000),
+            wall_jump=(5_000, 50_000),
+            drift=(5_000, 50_000),
+            skewed=100,
+        ),
+        Profile(
             name="calm",
             chaos_timeouts=10,
             always=frozenset({"sync_ms", "heal", "restart"}),
             never=frozenset(
                 "loss duplicate replay clog partition crash blackout pause stall write_error sync_error churn "
-                "transfer slow_sync".split()
+                "transfer slow_sync wall_jump".split()
             ),
         ),
     )
@@ -311,6 +443,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     stop: int
     cut_off: int
     decay: int
+    nap: int
+    eager: int
+    wall_jump: int
+    drift: int
 
 
 def draw_rates(profile: Profile, chance: Chance) -> Rates:

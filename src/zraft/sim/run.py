@@ -2,6 +2,8 @@
 
     found the group │ chaos │ a core quorum is well: progress │ all are well: equality │ histories
 
+Two profiles change the third step: in `adverse` it is the worst core quorum, in `shapes` some links stay cut.
+
 A run that breaks a property ends there; its report has the property, both sides, and the command that replays it. The
 same seed and profile give the same digest, on every interpreter.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
+from zraft.sim.adversity import find_adverse_core
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.cluster import Cluster
@@ -17,6 +20,7 @@ from zraft.sim.faults import Chaos
 from zraft.sim.healing import check_sessions, heal_all, heal_core
 from zraft.sim.judging import judge
 from zraft.sim.profiles import Profile, draw_rates, profile_named
+from zraft.sim.shapes import hold_shapes
 from zraft.types import Millis
 
 FOUND_MS: Millis = 20_000
@@ -85,7 +89,8 @@ class _Run:
         self._profile = profile
         self.cluster = Cluster(seed, profile, keep_trace=keep_trace)
         self._chance = Chance(seed).split("run")
-        self._chaos = Chaos(self.cluster, draw_rates(profile, self._chance.split("rates")), self._chance.split("chaos"))
+        rates = draw_rates(profile, self._chance.split("rates"))
+        self._chaos = Chaos(self.cluster, rates, self._chance.split("chaos"), profile.skew)
 
     def perform(self) -> str:
         """Empty, or why a history could not be judged. Raises Violation."""
@@ -108,8 +113,10 @@ class _Run:
         scheduler.run_until(scheduler.now_ms + self._chance.below(10 * cluster.election_ms))
         self._chaos.begin()
         scheduler.run_until(scheduler.now_ms + self._profile.chaos_timeouts * cluster.election_ms)
+        spared = find_adverse_core(cluster) if self._profile.adverse else None
         self._chaos.end()
-        heal_core(cluster, self._chance.split("core"))
+        heal_core(cluster, self._chance.split("core"), spared)
+        hold_shapes(cluster, self._profile.shapes, self._chance.split("shapes"))
         for holder in cluster.session_clients.values():
             holder.rest()
         heal_all(cluster)
@@ -123,15 +130,18 @@ class _Run:
     def counters(self) -> Counters:
         cluster = self.cluster
         clients, nodes = cluster.clients.values(), cluster.nodes.values()
-        faults = dict(self._chaos.counts)
+        faults = self._chaos.counts | cluster.counts
         tally = cluster.network.tally
         for kind, count in (
             ("lost frame", tally.lost),
             ("duplicated frame", tally.duplicated),
             ("replayed frame", tally.replayed),
             ("disk error", sum(node.disk.tally.errors for node in nodes)),
+            ("read error", sum(node.disk.tally.read_errors for node in nodes)),
+            ("short write", sum(node.disk.tally.short_writes for node in nodes)),
             ("disk full", sum(node.disk.tally.no_space for node in nodes)),
             ("slow sync", sum(node.disk.tally.slow_syncs for node in nodes)),
+            ("lost name", sum(node.disk.tally.lost_names for node in nodes)),
             ("torn sector", sum(node.disk.tally.torn_sectors for node in nodes)),
             ("refused start", sum(node.tally.refused_starts for node in nodes)),
             ("store failure", sum(node.tally.store_failures for node in nodes)),

@@ -10,6 +10,7 @@ from zraft.core.entries import Batch, HardState, SnapshotMark
 from zraft.core.recovered import Recovered
 from zraft.errors import CorruptData, StorageError
 from zraft.types import GroupId, Index, Member
+from zraft.wire.requests import kept_name
 
 
 class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -23,6 +24,11 @@ class ReplicaMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     group: GroupId
     incarnation: int
     backend: str
+
+
+def is_kept_aside(meta: ReplicaMeta) -> bool:
+    """The replica left its group: it does not run, and its data is only kept."""
+    return meta.name == kept_name(meta.name.rpartition(".removed-")[0], meta.incarnation)
 
 
 class RecoveredReplica(msgspec.Struct, frozen=True):

@@ -11,9 +11,7 @@ MEMBERSHIP = (
         "BM-031",
         "a leader changes the configuration before an entry of its own term is committed",
         (Change(f"{_CORE}.membership:change", " or replica.commit_index < role.term_start", ""),),
-        "membership",
-        median=60,
-        near=600,
+        "hasty",
     ),
     Mutant(
         "BM-032",
@@ -71,22 +69,3 @@ MEMBERSHIP = (
         median=1,
     ),
 )
-
-UNHEARD_PROMOTION = Mutant(
-    "BM-039",
-    "a learner that has not heard of its promotion refuses to vote",
-    (
-        Change(
-            f"{_CORE}.election:on_request_vote",
-            "granted = replica.voted_for",
-            "granted = (replica.is_voter or replica.membership is None) and replica.voted_for",
-        ),
-        Change(
-            f"{_CORE}.election:on_pre_vote",
-            "not is_led(replica)",
-            "(replica.is_voter or replica.membership is None) and not is_led(replica)",
-        ),
-    ),
-    "membership",
-)
-"""Found by the deaths of leaders, each of which is played: seeds rarely meet the moment."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
+from tests.sim.mutants.disks import DISKS
+from tests.sim.mutants.logs import LOGS
 from tests.sim.mutants.membership import MEMBERSHIP
-from tests.sim.mutants.mutation import Change, Mutant, hunt
+from tests.sim.mutants.mutation import Change, Mutant
+from tests.sim.mutants.played import PLAYED
+from tests.sim.mutants.recovery import RECOVERY
+from tests.sim.mutants.votes import VOTES
 
 _PEER = "zraft.peer.peer:Peer"
 _CORE = "zraft.core"
@@ -133,6 +136,7 @@ MUTANTS = (
         near=31,
     ),
     *MEMBERSHIP,
+    *RECOVERY,
     Mutant(
         "BM-013",
         "who starts from a snapshot is in its term again",
@@ -252,9 +256,7 @@ MUTANTS = (
                 f"{_CORE}.reads:_is_confirmed", "if replica.membership is None:\n        return False", "return True"
             ),
         ),
-        "stale",
-        median=20,
-        near=28,
+        "lapses",
     ),
     Mutant(
         "BM-078",
@@ -441,20 +443,10 @@ MUTANTS = (
     ),
 )
 
+SIMULATED = (*MUTANTS, *VOTES, *LOGS, *DISKS)
+"""Those that the simulator has to find."""
+
+ALL_MUTANTS = (*SIMULATED, *PLAYED)
+
 SEEDS = 300
-"""Within so many seeds every mutant must be found."""
-
-
-def main() -> None:
-    """`python -m tests.sim.mutants.mutants [NAME...]`: how many seeds each takes, from five beginnings."""
-    for mutant in MUTANTS:
-        if len(sys.argv) > 1 and mutant.name not in sys.argv[1:]:
-            continue
-        reports = [hunt(mutant, first, first + SEEDS - 1) for first in range(1, 5 * SEEDS, SEEDS)]
-        needed = sorted((report.seed - 1) % SEEDS + 1 if report else 10 * SEEDS for report in reports)
-        failure = next((report.failure for report in reports if report is not None), "NOT FOUND")
-        print(f"{mutant.name:8} median {needed[2]:3} of {needed}  {failure[:90]}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+"""Within so many seeds every simulated mutant must be found."""

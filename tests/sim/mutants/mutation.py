@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,7 +32,8 @@ class Change:
 class Mutant:
     """`profile` steers the chaos. `median`: of the seeds that it took to find it, from five beginnings.
 
-    `near`: a seed shortly before one that finds it, so that the test is quick while nothing changes.
+    `near`: a seed shortly before one that finds it, so that the test is quick while nothing changes. Where no seeds
+    find it, `played` is the test that does, as `module:function`, with its `arguments`.
     """
 
     name: str
@@ -41,16 +42,19 @@ class Mutant:
     profile: str = "default"
     median: int = 0
     near: int = 1
+    played: str = ""
+    arguments: tuple[object, ...] = ()
 
 
 @contextmanager
 def put_back(mutant: Mutant) -> Iterator[None]:
     """The bug is there within this block, and nowhere else."""
     with ExitStack() as undo:
-        for change in mutant.changes:
-            function = _function(change.function)
+        for path in dict.fromkeys(change.function for change in mutant.changes):
+            function = _function(path)
             undo.callback(setattr, function, "__code__", function.__code__)
-            function.__code__ = _mutated(function, change)
+            changes = [change for change in mutant.changes if change.function == path]
+            function.__code__ = _mutated(function, changes)
         yield
 
 
@@ -66,11 +70,12 @@ def _function(path: str) -> FunctionType:
     return found
 
 
-def _mutated(function: FunctionType, change: Change) -> CodeType:
+def _mutated(function: FunctionType, changes: Sequence[Change]) -> CodeType:
     source = textwrap.dedent(inspect.getsource(function))
-    if source.count(change.old) != 1:
-        raise ValueError(f"{change.function} has {source.count(change.old)} times: {change.old!r}")
-    source = source.replace(change.old, change.new)
+    for change in changes:
+        if source.count(change.old) != 1:
+            raise ValueError(f"{change.function} has {source.count(change.old)} times: {change.old!r}")
+        source = source.replace(change.old, change.new)
     tree = ast.parse(source)
     definition = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     definition.decorator_list = []
@@ -80,6 +85,20 @@ def _mutated(function: FunctionType, change: Change) -> CodeType:
         for constant in module.co_consts
         if isinstance(constant, CodeType) and constant.co_name == definition.name
     )
+
+
+def play(mutant: Mutant) -> str:
+    """How the test that plays the moment ends while the bug is there; empty where it passes."""
+    test = _function(mutant.played)
+    test(*mutant.arguments)
+    with put_back(mutant):
+        try:
+            test(*mutant.arguments)
+        except (AttributeError, NameError, SyntaxError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return ""
 
 
 def hunt(mutant: Mutant, first: int, last: int) -> Report | None:

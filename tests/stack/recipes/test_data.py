@@ -58,7 +58,7 @@ def test_no_item_is_taken_twice_or_lost(cluster: BlockingCluster) -> None:
 
     async def story(sessions: list[zraft.Session]) -> None:
         taken: list[Value] = []
-        count = 30
+        count = 24
 
         async def produce(number: int) -> None:
             queue = Queue(sessions[number % 2], "flow")
@@ -161,8 +161,7 @@ def test_a_cache_follows_what_others_write(cluster: BlockingCluster) -> None:
         async with Cache(mine, "flag/") as flags:
             assert (flags["flag/a"], flags.get("flag/b"), "flag/a" in flags, len(flags)) == (1, NOT_FOUND, True, 1)
             written = await theirs.write_entry(table.Put("flag/b", {"on": True}))
-            while flags.index < written.index:
-                await flags.wait_change(timeout=WAIT_S)
+            assert await flags.wait_change(written.index - 1, timeout=WAIT_S) >= written.index
             assert flags.as_dict() == {"flag/a": 1, "flag/b": {"on": True}}
             entry = flags.entry("flag/b")
             assert entry is not None
@@ -178,7 +177,7 @@ def test_a_cache_follows_what_others_write(cluster: BlockingCluster) -> None:
                 await flags.open()
         assert flags.is_current is False
         with pytest.raises(UsageError):
-            await flags.wait_change()
+            await flags.wait_change(flags.index)
 
     play(cluster, story, sessions=2)
 
@@ -191,8 +190,8 @@ def test_a_cache_outlives_its_session_and_says_so(cluster: BlockingCluster) -> N
         await session.write(table.Put(("c", 1), "one"))
         async with Cache(session, ("c",)) as cache:
             with pytest.raises(RequestTimeout):
-                await cache.wait_change(timeout=0.02)
-            waiting = asyncio.create_task(cache.wait_change())
+                await cache.wait_change(cache.index, timeout=0.02)
+            waiting = asyncio.create_task(cache.wait_change(cache.index))
             await asyncio.sleep(0)
             await expire(cluster, session)
             with pytest.raises(SessionExpired):

@@ -16,6 +16,7 @@ import pytest
 import zraft
 from tests.stack.clusters import WAIT_S, Cluster, run, wait_until
 from tests.stack.conftest import MakeCluster
+from tests.stack.recipes.traffic import Traffic
 from zraft import table
 from zraft.client.caller import each
 from zraft.types import PeerId, Value
@@ -42,6 +43,7 @@ async def leader_of(client: zraft.Client, cluster: Cluster) -> PeerId:
 def test_every_write_runs_exactly_once_while_leaders_die(make_cluster: MakeCluster, size: int, is_killed: bool) -> None:
     """Kill -9, or a pause beyond the election timeout and far within the session's (BM-068, BM-076).
 
+    So does what is built on writes: tokens of a lock grow, and no item of a queue is taken twice or lost (BM-074).
     The count is what was acknowledged: a session that lives to its end leaves nothing of which nobody knows.
     """
     cluster = make_cluster(size)
@@ -70,6 +72,7 @@ def test_every_write_runs_exactly_once_while_leaders_die(make_cluster: MakeClust
         sums: list[Value] = []
         async with client.start_session(cluster.peers, WAIT_S) as session:
             await session.write(table.Put("mine", 1), temporary=True)
+            traffic = Traffic(session)
 
             async def write_on() -> None:
                 sums.extend(await each(session.write(table.Increment("n"), timeout=WAIT_S) for _ in range(50)))
@@ -77,8 +80,10 @@ def test_every_write_runs_exactly_once_while_leaders_die(make_cluster: MakeClust
             for _ in range(KILLS):
                 await write_on()
                 await pause(await leader_of(client, cluster), write_on)
+            await pause(await leader_of(client, cluster), traffic.go_on)
             assert sums == list(range(1, 100 * KILLS + 1))
             assert (await session.query(table.Get("n"), timeout=WAIT_S))["value"] == len(sums)
+            traffic.check()
             assert (await session.query(table.Get("mine"), timeout=WAIT_S))["value"] == 1
             await wait_until("it is connected", lambda: session.state == "connected")
 

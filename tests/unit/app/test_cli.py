@@ -12,7 +12,7 @@ import pytest
 from zraft.app import cli, simulation
 from zraft.app.bench import Progress
 from zraft.app.commands import COMMANDS, root
-from zraft.app.logs import FolderReader
+from zraft.app.folders import FolderReader
 from zraft.errors import UsageError
 from zraft.sim.run import Counters, Report
 from zraft.storage.disk import Job, SyncFolder

@@ -81,6 +81,9 @@ def test_data_of_another_shape_is_refused(capsys: pytest.CaptureFixture[str]) ->
     shape = "data holds a cluster of 5 nodes from port 7301: leave --nodes"
     assert shape in refused("--nodes", "3", capsys=capsys)
     assert shape in refused("--base-port", "7101", capsys=capsys)
+    assert shape in refused("--backend", "table", capsys=capsys)
+    Path("data/cluster.json").write_text('{"nodes":3,"base_port":7301,"backend":"table"}')
+    assert 'from port 7301, backend "table": leave' in refused("--backend", "dict", capsys=capsys)
 
 
 def test_a_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

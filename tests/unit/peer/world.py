@@ -20,7 +20,7 @@ from zraft.core.recovered import RaftSettings
 from zraft.errors import CreateError, RequestError
 from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
-from zraft.peer.duties import Duties, Note
+from zraft.peer.duties import Duties, Note, Recorded
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import Peer
@@ -115,6 +115,7 @@ class Node:
         """Nor are jobs of the vault."""
         self.lives = 0
         self.notes: list[Note] = []
+        self.recordings: list[Recorded] = []
         self.duties = Duties()
         """Of the last turn."""
         self.altered: list[str] = []
@@ -179,6 +180,7 @@ class Node:
         for client, reply in duties.replies:
             client.take(reply)
         self.notes += duties.notes
+        self.recordings += duties.recordings
         self.altered += duties.altered
         return duties
 

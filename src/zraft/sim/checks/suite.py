@@ -7,6 +7,7 @@ from zraft.core.messages import Message
 from zraft.core.output import Output
 from zraft.core.replica import Replica
 from zraft.sim.checks import (
+    bounds,
     commit_validity,
     durability,
     election_safety,
@@ -88,6 +89,8 @@ class Checks:
         if replica.commit_index > node.commit_index:
             commit_validity.check(step)
             state_machine_safety.check(step)
+        if out.accepted:
+            bounds.check(step)
         if out.left:
             membership.check_left(step)
         if node.is_leader or out.role_change is not None:
