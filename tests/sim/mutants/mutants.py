@@ -344,7 +344,7 @@ MUTANTS = (
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
         median=5,
-        near=3,
+        near=9,
     ),
     Mutant(
         "BM-083",
