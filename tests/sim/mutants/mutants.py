@@ -8,6 +8,7 @@ from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant
 from tests.sim.mutants.played import PLAYED
 from tests.sim.mutants.recovery import RECOVERY
+from tests.sim.mutants.streams import STREAMS
 from tests.sim.mutants.votes import VOTES
 
 _PEER = "zraft.peer.peer:Peer"
@@ -352,8 +353,8 @@ MUTANTS = (
         (
             Change(
                 "zraft.peer.keeper:Keeper.applied",
-                "self.watches.fire(machine.take_changes())",
-                "self.watches.fire(machine.take_changes()[1:])",
+                "self.watches.fire(changes)",
+                "self.watches.fire(changes[1:])",
             ),
         ),
         "sessions",
@@ -365,13 +366,14 @@ MUTANTS = (
         (
             Change(
                 "zraft.peer.watches:Watches.fire",
-                "plain = _plain(",
-                "if type(key) is Change and key.kind != 'put': continue\n            plain = _plain(",
+                "for key in keys:",
+                "for key in [key for key in keys if type(key) is not Change or key.kind == 'put']:",
             ),
         ),
         "sessions",
         median=1,
     ),
+    *STREAMS,
     Mutant(
         "BM-090",
         "the leader counts itself before its disk is done",
