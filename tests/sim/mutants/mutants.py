@@ -351,8 +351,8 @@ MUTANTS = (
         "a watch outlives the leadership in which it was set",
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
-        median=2,
-        near=2,
+        median=5,
+        near=9,
     ),
     Mutant(
         "BM-083",
