@@ -12,13 +12,10 @@ SEEDS ?= 1-300
 SEED ?=
 PROFILE_SEEDS ?= 1-20
 MINUTES ?= 30
+KILLS ?= 20
 WORKERS ?= 2
 # These mostly wait: for disks, elections, other processes.
 STACK_WORKERS ?= 4
-
-# The servers that tests start read compiled modules, however the surroundings are set: to compile them anew takes a
-# quarter of a second each time.
-export PYTHONDONTWRITEBYTECODE :=
 
 # Everything that a run writes lies in the clone (or in a fresh temporary folder): two clones never meet.
 VENV := .venv
@@ -30,15 +27,16 @@ TIMES := build/times
 # Not named MAKE, so that `make -n test` prints and does not run.
 SELF := $(MAKE)
 
-# A suite that runs no test fails (--every-suite-runs).
-PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum
+# A suite that runs no test fails (--every-suite-runs). What coverage counts of each test: tests/house/counting.py. A
+# worker that has nothing left takes tests from another one; tests of one module stay together while they can.
+PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum tests/sim
 DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py \
 	tests/unit/storage/test_crashes.py
 IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench examples
 
-.PHONY: help check fix quick test sim mutants soak bench profile demo lock clean
+.PHONY: help check fix quick test sim mutants soak sessions bench profile demo lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -67,7 +65,7 @@ fix: $(STAMP) ## mend what ruff can mend, and format
 quick: check ## check and the fast suites, in less than a minute
 	$(PY) -m pytest -q -n $(WORKERS) $(QUICK_SUITES)
 
-PARTS := check pure-suites sim-suite deep-suites stack-suite simulation coverage
+PARTS := check pure-suites deep-suites stack-suite simulation coverage
 test: $(STAMP) ## everything that CI runs; each part's time at the end
 	@mkdir -p build && rm -f $(TIMES) && $(PY) -m coverage erase
 	@status=0; for part in $(PARTS); do \
@@ -80,14 +78,12 @@ test: $(STAMP) ## everything that CI runs; each part's time at the end
 .PHONY: $(addprefix part-,$(PARTS))
 part-check: check
 part-pure-suites:
-	$(COVER) -n $(WORKERS) --every-suite-runs $(PURE_SUITES) $(IGNORE_DEEP)
-part-sim-suite:
-	$(COVER) -n $(WORKERS) --every-suite-runs tests/sim $(IGNORE_DEEP)
+	$(COVER) -n $(WORKERS) --dist worksteal --every-suite-runs $(PURE_SUITES) $(IGNORE_DEEP)
 # Many runs each, which show what the net catches and not what it covers: without the cost of counting lines.
 part-deep-suites:
-	$(PY) -m pytest -q -n $(WORKERS) --every-suite-runs $(DEEP_SUITES)
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal --every-suite-runs $(DEEP_SUITES)
 part-stack-suite:
-	$(COVER) -n $(STACK_WORKERS) --every-suite-runs tests/stack
+	$(COVER) -n $(STACK_WORKERS) --dist worksteal --every-suite-runs tests/stack
 part-simulation:
 	$(PY) -m zraft sim --seeds $(SEEDS)
 part-coverage:
@@ -104,6 +100,10 @@ mutants: $(STAMP) ## put every known bug back: the simulator must find each (hal
 
 soak: $(STAMP) ## MINUTES of seeds that nobody has run, then every mutant and the deep suites; ARGS=--json
 	$(PY) -m tests.sim.soak --minutes $(MINUTES) $(ARGS)
+
+sessions: $(STAMP) ## counters in sessions over 200 deaths of leaders in the simulation, and KILLS of real ones
+	ZRAFT_SIM_KILLS=400 $(PY) -m pytest -q -s tests/sim/test_exactly_once.py
+	ZRAFT_KILLS=$(KILLS) $(PY) -m pytest -q tests/stack/session/test_killed_leaders.py
 
 bench: $(STAMP) ## measure against other systems in one run; ARGS= go to bench/run.py
 	$(PY) bench/run.py $(ARGS)

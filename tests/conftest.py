@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.house.counting import Counting
 from tests.house.suites import check_every_suite_ran
 
 # Every run draws the same examples; ZRAFT_HYPOTHESIS=soak searches further, by chance.
@@ -29,7 +30,10 @@ def rewrite(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Counts what runs, in the process that reports it."""
+    """Counts what runs, in the process that reports it, and lets coverage count what it needs."""
+    config.addinivalue_line("markers", "uncounted: coverage does not count this test")
+    config.addinivalue_line("markers", "counts_processes: coverage counts the processes that the test starts, too")
+    config.pluginmanager.register(Counting())
     if config.getoption("--every-suite-runs") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(EverySuiteRuns())
 

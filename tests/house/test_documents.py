@@ -13,6 +13,8 @@ from tests.house.documents import anchors, check_links, check_named_paths, check
 from tests.house.source import expect_clean, expect_nothing, read, repository_files
 from tests.house.tables import FORBIDDEN_WORDS
 
+pytestmark = pytest.mark.uncounted  # nothing of zraft runs here
+
 
 def test_every_link_leads_somewhere() -> None:
     """Relative links of all Markdown files, to files and to headings."""

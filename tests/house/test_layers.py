@@ -8,6 +8,8 @@ from tests.house.layers import check_layers, check_sim_inherits_nothing
 from tests.house.source import expect_clean, python_files
 from tests.house.tables import LAYERS, LIBRARIES, PURE_ROOMS
 
+pytestmark = pytest.mark.uncounted  # nothing of zraft runs here
+
 
 def test_imports_go_down() -> None:
     """No room imports one above or beside it, and no library that is not its own."""

@@ -13,6 +13,8 @@ from tests.house.modules import check_docstring, check_exports, check_packages, 
 from tests.house.source import expect_clean, expect_nothing, python_files
 from tests.house.suites import check_every_suite_ran
 
+pytestmark = pytest.mark.uncounted  # nothing of zraft runs here
+
 
 def test_every_module_says_what_it_is_for() -> None:
     """A module's first line says what the room is for."""

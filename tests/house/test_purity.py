@@ -14,6 +14,8 @@ from tests.house.purity import (
 from tests.house.source import Checker, expect_clean, python_files, read
 from tests.house.tables import PURITY_EXCEPTIONS
 
+pytestmark = pytest.mark.uncounted  # nothing of zraft runs here
+
 PURE = "src/zraft/core/log.py"
 
 

@@ -10,6 +10,8 @@ from tests.house.sizes import check_file_size, check_function_sizes, function_si
 from tests.house.source import expect_clean, python_files, read
 from tests.house.tables import BROAD_EXCEPTS, FILE_LINES, FUNCTION_LINES, HOT_LOOP_LINES, HOT_LOOPS, HOT_LOOPS_AT_MOST
 
+pytestmark = pytest.mark.uncounted  # nothing of zraft runs here
+
 
 def long_function(lines: int) -> str:
     """A function with this many lines of code, and many that are not counted."""

@@ -7,6 +7,7 @@ import pytest
 from tests.sim.core_world import CoreWorld
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("first", range(1, 31, 5))
 def test_the_core_alone_keeps_every_property(first: int) -> None:
     """Chaos, then progress; a violation is raised where it happens."""

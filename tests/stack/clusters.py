@@ -19,7 +19,11 @@ T = TypeVar("T")
 
 ELECTION = {"ZRAFT_ELECTION_TIMEOUT": "300ms"}
 WAIT_S = 20.0
-_PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")}
+
+
+def plain_environment(*hidden: str) -> dict[str, str]:
+    """This process's environment as it is now, without variables that begin with ZRAFT_ or one of `hidden`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ZRAFT_", *hidden))}
 
 
 class Cluster:
@@ -80,7 +84,7 @@ def cli(*words: str, environment: Mapping[str, str] | None = None) -> subprocess
     """One command line of `zraft`, run to its end."""
     return subprocess.run(
         [sys.executable, "-m", "zraft", *words],
-        env={**_PLAIN, **(environment or {})},
+        env={**plain_environment(), **(environment or {})},
         capture_output=True,
         text=True,
         timeout=WAIT_S,

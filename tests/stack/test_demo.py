@@ -15,6 +15,7 @@ from tests.stack.clusters import cli, refused
 from tests.stack.conftest import MakeCluster
 
 
+@pytest.mark.counts_processes
 @pytest.mark.timeout(120)
 def test_the_demonstration_shows_what_it_says() -> None:
     """A leader is killed, another takes over, nothing acknowledged is lost, and nothing is left behind."""
@@ -31,6 +32,7 @@ def test_the_demonstration_shows_what_it_says() -> None:
     assert set(Path(tempfile.gettempdir()).glob("zraft-demo-*")) <= before
 
 
+@pytest.mark.counts_processes
 def test_the_data_of_a_stopped_node_is_looked_into(make_cluster: MakeCluster) -> None:
     """Not while it runs; sound afterwards; and damage is found, named and exit status 1."""
     cluster = make_cluster(1)

@@ -14,14 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.clusters import WAIT_S
+from tests.stack.clusters import ELECTION, WAIT_S, plain_environment
 from zraft.app.devfile import NAME
 from zraft.app.processes import PortLease
-
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")},
-    "ZRAFT_ELECTION_TIMEOUT": "300ms",
-}
 
 
 class Dev:
@@ -43,7 +38,7 @@ class Dev:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "zraft", "dev", *words],
                 cwd=self.folder,
-                env=ENVIRONMENT,
+                env={**plain_environment(), **ELECTION},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -81,7 +76,7 @@ class Dev:
         return subprocess.run(
             [sys.executable, "-m", "zraft", *words],
             cwd=self.folder,
-            env=ENVIRONMENT,
+            env={**plain_environment(), **ELECTION},
             capture_output=True,
             text=True,
             timeout=WAIT_S,
@@ -116,7 +111,9 @@ def wait_gone(pids: list[int]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.counts_processes), signal.SIGTERM, signal.SIGHUP]
+)
 def test_it_ends_well_by_any_signal_and_keeps_its_data(dev: Dev, number: int) -> None:
     """Every node is gone then; started again without a word it finds its data and its ports."""
     dev.start_new()
@@ -141,6 +138,7 @@ def test_other_commands_find_the_group(dev: Dev) -> None:
     assert "runs in this folder already" in dev.refused_or_not("dev").stderr
 
 
+@pytest.mark.counts_processes
 def test_a_node_that_dies_is_reported_and_comes_back(dev: Dev) -> None:
     """The others go on meanwhile."""
     dev.start_new()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.clusters import plain_environment
 from zraft.app.devfile import NAME
 from zraft.app.processes import PortLease
 from zraft.config import Config
@@ -31,10 +32,6 @@ FILE = re.compile(r"# (\S+\.py)\n")
 PORTS = {"71": 4, "72": 3}
 """Ports of the documents that are replaced: 7101 and its like; how many of each."""
 BACKGROUND = "zraft dev"
-PLAIN = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("ZRAFT_", "PYTEST_"))},
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-}
 INSTEAD = {
     "make demo": f"make -n -C {shlex.quote(str(ROOT))} demo",  # run by test_demo
     "make test": f"make -n -C {shlex.quote(str(ROOT))} test",  # it would run this test
@@ -42,6 +39,12 @@ INSTEAD = {
     f"--no-build-isolation {shlex.quote(f'{ROOT}[server]')}",
 }
 """Commands that are too much for a test, and what is run in their place."""
+
+
+def user_environment() -> dict[str, str]:
+    """The commands of this environment are found by their names."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**plain_environment("PYTEST_"), "PATH": path}
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Place:
         return subprocess.run(
             words,
             cwd=self.folder,
-            env=PLAIN,
+            env=user_environment(),
             capture_output=True,
             text=True,
             timeout=50,
@@ -143,7 +146,7 @@ class Place:
         printed = self.folder / "dev.txt"
         with printed.open("wb") as out:
             self._dev = subprocess.Popen(
-                words, cwd=self.folder, env=PLAIN, stdout=out, stderr=out, stdin=subprocess.DEVNULL
+                words, cwd=self.folder, env=user_environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + 30
         while "Ctrl-C" not in printed.read_text():
@@ -159,7 +162,7 @@ class Place:
             job = subprocess.Popen(
                 self.with_ports(command).split(),
                 cwd=self.folder,
-                env=PLAIN,
+                env=user_environment(),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -17,6 +17,8 @@ from zraft.app.writers import Ledger, check_peer, write_keys
 from zraft.client.client import Client
 from zraft.types import PeerId
 
+pytestmark = pytest.mark.uncounted
+
 KILLS = int(os.environ.get("ZRAFT_KILLS", "4"))
 WRITERS = 4
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.clusters import ELECTION, WAIT_S
+from tests.stack.clusters import ELECTION, WAIT_S, plain_environment
 from zraft.app.processes import PortLease
 
-PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")}
+pytestmark = pytest.mark.counts_processes
 
 
 class Server:
@@ -30,7 +30,7 @@ class Server:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**PLAIN, **ELECTION, **environment},
+                env={**plain_environment(), **ELECTION, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -16,6 +16,8 @@ from tests.stack.clusters import run
 from tests.stack.conftest import MakeCluster
 from zraft.client.client import Client
 
+pytestmark = pytest.mark.uncounted
+
 KILLS = int(os.environ.get("ZRAFT_KILLS", "4"))
 
 

@@ -17,6 +17,8 @@ from tests.stack.campaign.workload import Recorder, clients
 from tests.stack.clusters import run
 from zraft.client.client import Client
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.mark.timeout(150)
 def test_nodes_stopped_cut_off_and_restarted_in_every_order_hold_equal_states(tmp_path: Path) -> None:

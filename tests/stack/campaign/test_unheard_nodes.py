@@ -22,6 +22,8 @@ from tests.stack.conftest import MakeCluster
 from zraft.client.client import Client
 from zraft.types import PeerId
 
+pytestmark = pytest.mark.uncounted
+
 ROUNDS = 1 if "ZRAFT_KILLS" not in os.environ else int(os.environ["ZRAFT_KILLS"]) // 4 + 1
 ELECTION_S = float(ELECTION["ZRAFT_ELECTION_TIMEOUT"].removesuffix("ms")) / 1000
 

@@ -16,6 +16,8 @@ from zraft.sim.checks.ghost import Violation
 from zraft.sim.history import Get, Operation, Put, Remove
 from zraft.sim.judging import judge
 
+pytestmark = pytest.mark.uncounted
+
 
 def with_stale_read(history: Sequence[Operation]) -> list[Operation]:
     """A read that returns what the first write of its key stored, long after others were acknowledged."""

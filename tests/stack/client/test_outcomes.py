@@ -23,6 +23,8 @@ from zraft.client.light_session import LightSession
 from zraft.errors import OutcomeUnknown, RequestError
 from zraft.types import PeerId
 
+pytestmark = pytest.mark.uncounted
+
 KILLS = int(os.environ.get("ZRAFT_KILLS", "1"))
 WRITERS = 8
 TIMEOUT_S = 0.6

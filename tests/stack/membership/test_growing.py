@@ -13,6 +13,8 @@ from tests.stack.conftest import MakeCluster
 from tests.stack.membership.changes import ROUNDS, change_to, leader_of, wait_gone
 from zraft.client.client import Client
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.mark.timeout(60 + 60 * ROUNDS)
 def test_a_group_grows_to_five_and_shrinks_to_three_while_leaders_are_killed(make_cluster: MakeCluster) -> None:

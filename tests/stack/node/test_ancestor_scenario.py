@@ -26,6 +26,8 @@ from zraft.client.views import PeerStatus
 from zraft.errors import RequestError
 from zraft.types import Index, PeerId
 
+pytestmark = pytest.mark.uncounted
+
 SHORT: Final = {
     "ZRAFT_ELECTION_TIMEOUT": "1s",
     "ZRAFT_HEARTBEAT_INTERVAL": "50ms",

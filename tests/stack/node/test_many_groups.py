@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.stack.clusters import wait_until
 from tests.stack.node.scene import WAIT_S
 from tests.stack.transport.world import tell
 from zraft.client.caller import each
 from zraft.testing import LocalCluster
 from zraft.types import PeerId
+
+pytestmark = pytest.mark.uncounted
 
 COUNT = 30
 

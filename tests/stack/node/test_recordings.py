@@ -35,6 +35,7 @@ class Fragile(Backend):
         return None
 
 
+@pytest.mark.counts_processes
 def test_a_node_keeps_the_last_steps_of_a_replica_that_failed(tmp_path: Path) -> None:
     """The file is there when the replica is known to have failed, and the command shows how it came to that."""
 

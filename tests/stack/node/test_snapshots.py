@@ -176,8 +176,12 @@ def test_archives_are_kept_and_older_snapshots_are_not(tmp_path: Path) -> None:
             async with zraft.Client() as client:
                 peer = await group_of_one(node, client)
                 async with client.light_session(peer) as session:
-                    await fill(session, 1, 600)
-                await wait_until("a snapshot", lambda: node.status("p").snapshot_index >= 500)
+                    for first in range(1, 720, 120):
+                        await fill(session, first, first + 119)
+                        await wait_until(f"one of {first}", lambda: node.status("p").snapshot_index >= first)  # noqa: B023
+                await wait_until(
+                    "older ones went", lambda: sum(not one.is_archived for one in kept_below(tmp_path)) <= 2
+                )
         finally:
             await within(node.stop())
 
@@ -185,7 +189,7 @@ def test_archives_are_kept_and_older_snapshots_are_not(tmp_path: Path) -> None:
     kept = kept_below(tmp_path)
     archived = [one for one in kept if one.is_archived]
     assert len(archived) >= 3
-    assert len(kept) - len(archived) <= 2
+    assert len(kept) - len(archived) <= 3  # the stop may have come between a new one and the end of an older one
     assert all(one.manifest is not None and not one.fault for one in kept)
 
 
@@ -257,15 +261,18 @@ def test_the_status_shows_a_snapshot_on_its_way(tmp_path: Path) -> None:
             for at in range(0, 400, 20):
                 numbers = range(at, at + 20)
                 await session.write_many([(f"k-{number}", "x" * 4000) for number in numbers], timeout=WAIT_S)
+            leader = cluster.nodes[leading := await cluster.leader()]
+            assert leader is not None
+            await wait_until("a large one", lambda: leader.status(peers[leading].name).snapshot_index >= 300)
             await cluster.start(away)
             async with asyncio.timeout(WAIT_S):
                 while len(seen) < 3:
                     status = await client.stat(peers[away], timeout=WAIT_S)
                     if status.fetching is not None and (not seen or status.fetching.received > seen[-1].received):
                         seen.append(status.fetching)
-                        leading = await client.stat(peers[await cluster.leader()], timeout=WAIT_S)
-                        if (peers[away], status.fetching.index) in leading.sending:
-                            told.append(leading.id)
+                        sender = await client.stat(peers[await cluster.leader()], timeout=WAIT_S)
+                        if (peers[away], status.fetching.index) in sender.sending:
+                            told.append(sender.id)
                     assert status.snapshot_index < 300, f"it came before three looks: {seen}"
                     await asyncio.sleep(0.02)
             assert told

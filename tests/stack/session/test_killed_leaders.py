@@ -21,6 +21,8 @@ from zraft import table
 from zraft.client.caller import each
 from zraft.types import PeerId, Value
 
+pytestmark = pytest.mark.uncounted
+
 KILLS = int(os.environ.get("ZRAFT_KILLS", "3"))
 PAUSE_S = 0.7
 """Beyond two election timeouts: the only node finds that it was late."""

@@ -211,6 +211,7 @@ def test_of_two_connections_of_one_node_the_newer_stays() -> None:
     tell(story)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("loop", LOOPS)
 def test_two_thousand_random_visitors_change_nothing(loop: str) -> None:
     """Whatever they say, they are counted and gone, and the link that was there before still works."""

@@ -36,6 +36,7 @@ def test_a_swap_that_is_not_in_the_log_never_took_effect() -> None:
     assert resolved([lost], []) == []
 
 
+@pytest.mark.uncounted
 @pytest.mark.timeout(300)
 def test_swaps_meet_each_other_in_the_simulation() -> None:
     """Some of them find the value that they expect, and some do not."""
