@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.mutants.mutation import Change, Mutant, hunt
 
 _STATES = Change("zraft.sim.node:SimNode._check_states", "machine.is_between_batches", "False")
@@ -23,6 +25,7 @@ DIVERGENT = Mutant(
 )
 
 
+@pytest.mark.uncounted
 def test_bm_119_a_replica_that_applies_in_its_own_way_is_found_by_the_alarm() -> None:
     """It stops by itself, and says after which index its state was another one."""
     report = hunt(DIVERGENT, 1, 5)

@@ -241,7 +241,7 @@ MUTANTS = (
         near=2,
     ),
     Mutant(
-        "BM-066",
+        "BM-066 rounds",
         "a leader that was followed a moment ago reads without asking again",
         (
             Change(
@@ -287,8 +287,8 @@ MUTANTS = (
             Change("zraft.peer.keeper:Keeper._of_session", "elif ending is not None:", "elif False:"),
         ),
         "sessions",
-        median=5,
-        near=5,
+        median=6,
+        near=13,
     ),
     Mutant(
         "BM-070",
@@ -352,7 +352,7 @@ MUTANTS = (
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
         median=5,
-        near=3,
+        near=9,
     ),
     Mutant(
         "BM-083",
