@@ -288,7 +288,7 @@ MUTANTS = (
         ),
         "sessions",
         median=6,
-        near=13,
+        near=5,
     ),
     Mutant(
         "BM-070",
