@@ -11,13 +11,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 SEEDS ?= 1-300
 SEED ?=
 PROFILE_SEEDS ?= 1-20
+MINUTES ?= 30
+KILLS ?= 20
 WORKERS ?= 2
 # These mostly wait: for disks, elections, other processes.
 STACK_WORKERS ?= 4
-
-# The servers that tests start read compiled modules, however the surroundings are set: to compile them anew takes a
-# quarter of a second each time.
-export PYTHONDONTWRITEBYTECODE :=
 
 # Everything that a run writes lies in the clone (or in a fresh temporary folder): two clones never meet.
 VENV := .venv
@@ -38,7 +36,7 @@ IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench examples
 
-.PHONY: help check fix quick test sim bench profile demo lock clean
+.PHONY: help check fix quick test sim mutants soak sessions bench profile demo lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -96,6 +94,16 @@ part-coverage:
 
 sim: $(STAMP) ## replay one seed (make sim SEED=7), or run many (SEEDS=1-300)
 	$(PY) -m zraft sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutants: $(STAMP) ## put every known bug back: the simulator must find each (half an hour on two cores)
+	$(PY) -m tests.sim.mutants.campaign $(ARGS)
+
+soak: $(STAMP) ## MINUTES of seeds that nobody has run, then every mutant and the deep suites; ARGS=--json
+	$(PY) -m tests.sim.soak --minutes $(MINUTES) $(ARGS)
+
+sessions: $(STAMP) ## counters in sessions over 200 deaths of leaders in the simulation, and KILLS of real ones
+	ZRAFT_SIM_KILLS=400 $(PY) -m pytest -q -s tests/sim/test_exactly_once.py
+	ZRAFT_KILLS=$(KILLS) $(PY) -m pytest -q tests/stack/session/test_killed_leaders.py
 
 bench: $(STAMP) ## measure against other systems in one run; ARGS= go to bench/run.py
 	$(PY) bench/run.py $(ARGS)

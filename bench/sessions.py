@@ -19,7 +19,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from systems import three_servers
+from systems import cpu_seconds, machine, three_servers
 
 from zraft.app.loops import loop_factory
 from zraft.app.processes import ServerProcess
@@ -54,7 +53,6 @@ FEW = 10
 WATCHES_OF_ONE = 4000
 """Watches of one session."""
 AT_ONCE = 200
-TICKS = os.sysconf("SC_CLK_TCK")
 
 Writer = Session | LightSession
 
@@ -123,10 +121,9 @@ class Figures:
         return not (self.failed or self.idle_entries or self.idle_lost)
 
 
-def cpu_seconds(server: ServerProcess) -> float:
-    """User and system time of the process so far."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def spent_by(servers: Sequence[ServerProcess]) -> float:
+    """Processor seconds of all of them so far."""
+    return sum(cpu_seconds(server.pid) for server in servers)
 
 
 def size_of(folder: Path) -> int:
@@ -156,12 +153,12 @@ async def write_block(writers: Sequence[Writer], servers: Sequence[ServerProcess
             except RequestError:
                 figures.failed += 1
 
-    before, own, begun = sum(map(cpu_seconds, servers)), time.process_time(), time.perf_counter()
+    before, own, begun = spent_by(servers), time.process_time(), time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for number in range(figures.clients):
             tasks.create_task(one(number))
     seconds, own = time.perf_counter() - begun, time.process_time() - own
-    spent = sum(map(cpu_seconds, servers)) - before
+    spent = spent_by(servers) - before
     return Block(round(started / seconds, 1), round(spent / started * 1e6, 1), round(own / started * 1e6, 1))
 
 
@@ -208,10 +205,10 @@ async def measure_idle(
         say(f"{len(sessions)} sessions are idle")
         await asyncio.sleep(IDLE_TIMEOUT_S)
         last, size = (await client.stat(peers[0])).last_index, size_of(leader.folder)
-        before, own, begun = cpu_seconds(leader), time.process_time(), time.perf_counter()
+        before, own, begun = cpu_seconds(leader.pid), time.process_time(), time.perf_counter()
         await asyncio.sleep(seconds)
         figures.idle_seconds = round(time.perf_counter() - begun, 2)
-        figures.idle_leader_percent = round(100 * (cpu_seconds(leader) - before) / figures.idle_seconds, 1)
+        figures.idle_leader_percent = round(100 * (cpu_seconds(leader.pid) - before) / figures.idle_seconds, 1)
         figures.idle_client_percent = round(100 * (time.process_time() - own) / figures.idle_seconds, 1)
         figures.idle_entries = (await client.stat(peers[0])).last_index - last
         figures.idle_bytes = size_of(leader.folder) - size
@@ -252,7 +249,7 @@ async def measure_watches(
 async def _fire(watcher: Session, writer: Session, leader: ServerProcess, opened: int, rounds: int) -> Firing:
     """Each round one watch on one of ten keys."""
     late: list[float] = []
-    before = cpu_seconds(leader)
+    before = cpu_seconds(leader.pid)
     for number in range(rounds):
         key = f"fired {number % FEW}"
         await watcher.query(key, watch=key, timeout=PATIENCE_S)
@@ -260,7 +257,7 @@ async def _fire(watcher: Session, writer: Session, leader: ServerProcess, opened
         await writer.write((key, number), timeout=PATIENCE_S)
         replied = time.perf_counter()
         late.append((await seen - replied) * 1000)
-    spent = cpu_seconds(leader) - before
+    spent = cpu_seconds(leader.pid) - before
     late.sort()
     median, high = late[len(late) // 2], late[int(len(late) * 0.99)]
     return Firing(opened, rounds, round(spent / rounds * 1e6, 1), round(median, 3), round(high, 3))
@@ -315,10 +312,7 @@ def text_of(figures: Figures) -> str:
         for one in figures.firing
     ]
     lines.append(f"{figures.failed} writes failed")
-    lines.append(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}; "
-        f"load {figures.load} at the end"
-    )
+    lines.append(machine())
     return "\n".join(lines)
 
 

@@ -30,6 +30,7 @@ from zraft.client.functions import (
 )
 from zraft.client.light_session import LightSession, Written
 from zraft.client.session import Session
+from zraft.client.streaming import Changed, ChangeStream
 from zraft.client.triggers import WatchTrigger
 from zraft.client.views import Answered, Configuration, PeerStatus, SnapshotProgress
 from zraft.config import Config, ConsoleLog, CrashLog, ErrorLog, LogConfig
@@ -49,6 +50,7 @@ from zraft.errors import (
     DiskFull,
     HandshakeRefused,
     InvariantViolation,
+    Lagged,
     LeaderChanged,
     MembershipError,
     NewerExists,
@@ -120,6 +122,8 @@ __all__ = [
     "transfer_leadership",
     "write",
     "Answered",
+    "ChangeStream",
+    "Changed",
     "LightSession",
     "Session",
     "WatchTrigger",
@@ -155,6 +159,7 @@ __all__ = [
     "DiskFull",
     "HandshakeRefused",
     "InvariantViolation",
+    "Lagged",
     "LeaderChanged",
     "MembershipError",
     "NewerExists",

@@ -14,6 +14,7 @@
     │  ├─ TooLarge           the command is above max_command_size
     │  ├─ SessionExpired, SessionClosed, ConnectionTimeout
     │  ├─ WatchNotSupported  the backend offers no watch for this query
+    │  ├─ Lagged             .index: changes up to there are gone, a stream can go on after it
     │  ├─ Rejected           the backend refused: .code, .detail
     │  ├─ BackendError       apply or query raised: .type
     │  └─ MembershipError    LeaderChanged, NotStable, NewerExists, ChangeInProgress, PeersChanged, CatchUpTimeout
@@ -132,7 +133,18 @@ class ConnectionTimeout(RequestError):
 
 
 class WatchNotSupported(RequestError):
-    """The backend offers no watch for this query."""
+    """The backend offers no watch for this query, and no stream of these changes."""
+
+
+class Lagged(RequestError):
+    """A stream has missed changes: what happened up to `index` is not kept any more, or was too much to be told.
+
+    Whoever goes on asks for the present state, and streams from there; `from_index=index` gives all that is left.
+    """
+
+    def __init__(self, message: str = "", *, index: int = 0, executed: Executed | None = None) -> None:
+        self.index = index
+        super().__init__(message or f"changes up to index {index} are gone", executed=executed)
 
 
 class Rejected(RequestError):

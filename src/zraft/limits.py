@@ -109,6 +109,16 @@ have waiting (`LINK_BYTES`)."""
 SESSION_WATCHES: Final = 4096
 """Watches that a session's client has open, or that fired and it did not take: whoever never takes them is told so."""
 
+HISTORY_CHANGES: Final = 1 << 16
+"""Changes that every replica keeps of its group, for streams: some seconds of a busy one, more than an election takes.
+At most 12 MB besides the bytes below; a fifth of what the log's own cache may take."""
+
+HISTORY_BYTES: Final = 16 * MIB
+"""The same in bytes of the commands that made them: values that were overwritten since are kept by it alone."""
+
+STREAM_BYTES: Final = 256 * KIB
+"""What a stream is told in one piece, beyond its first entry: its client asks for the next one when this is read."""
+
 STALLED_MS: Final = 15_000
 """A connection whose other end takes nothing, or answers no keepalive, for so long is closed by the kernel."""
 
@@ -260,6 +270,8 @@ def check() -> None:
         "BULK_UNSYNCED_BYTES >= 2 * BULK_SYNC_BYTES": BULK_UNSYNCED_BYTES >= 2 * BULK_SYNC_BYTES,
         "BULK_SYNC_BYTES is a multiple of BULK_PIECE_BYTES": BULK_SYNC_BYTES % BULK_PIECE_BYTES == 0,
         "BULK_RATE_MIN x STALLED_MS >= 2 * BULK_TRICKLE_BYTES": BULK_RATE_MIN * STALLED_MS >= 2000 * BULK_TRICKLE_BYTES,
+        "FRAME_BYTES >= STREAM_BYTES + MAX_COMMAND_BYTES": FRAME_BYTES >= STREAM_BYTES + MAX_COMMAND_BYTES + 64 * KIB,
+        "HISTORY_BYTES >= 16 * MAX_COMMAND_BYTES": HISTORY_BYTES >= 16 * MAX_COMMAND_BYTES,
         "ALARM_ENTRIES >= 16 * ALARM_EFFECTS": ALARM_ENTRIES >= 16 * ALARM_EFFECTS,
         "FLIGHT_EVENTS >= FLIGHT_LOOK >= FLIGHT_LEAST": FLIGHT_EVENTS >= FLIGHT_LOOK >= FLIGHT_LEAST,
         "ALARM_KEPT >= ALARM_REPORTED": ALARM_KEPT >= ALARM_REPORTED,

@@ -73,6 +73,7 @@ DYNAMIC_EXCEPTIONS: dict[tuple[str, str], str] = {
 BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/session/machine.py::ReplicatedMachine._apply_items": "whatever a backend raises is that entry's result",
     "src/zraft/session/machine.py::ReplicatedMachine.answer": "whatever a backend raises is that query's answer",
+    "src/zraft/session/machine.py::ReplicatedMachine.offers_stream": "the same for a stream",
     "src/zraft/session/outcomes.py::attempted": "whatever a backend raises is named by its class",
     "src/zraft/transport/link.py::Link._guarded": "the boundary of a connection: ends it, and the owner is told",
     "src/zraft/transport/bulk.py::Receiver._run": "the boundary of a thread: the transfer fails, its owner is told",

@@ -14,11 +14,10 @@ import pytest
 import zraft
 
 SOURCE = Path(zraft.__file__).parent.parent
-PROFILES = ("default", "membership", "crashes")
-SCRIPT = f"""
+SCRIPT = """
 import zraft
 from zraft.sim.run import run_seed
-print([run_seed(2, profile).digest for profile in {PROFILES}])
+print([run_seed(2, profile).digest for profile in ("default", "membership", "crashes")])
 """
 
 

@@ -10,10 +10,19 @@ from zraft.sim.chance import Chance
 from zraft.sim.profiles import PROFILES, draw_rates, profile_named
 from zraft.sim.run import run_seed
 
+AIMED = {
+    "adverse": "adverse core",
+    "clocks": "clock rate change",
+    "hasty": "hasty change",
+    "lapses": "cut off",
+    "naps": "cut off asleep",
+    "shapes": "held",
+    "torn": "torn sector",
+}
+"""Profiles that wait for one thing, and what that is called."""
+
 COUNTED = ("adverse", "membership", "sessions", "shapes")
 """Profiles whose runs use most of the simulator: coverage does not count the others, which use it again."""
-AIMED = ("adverse", "clocks", "hasty", "lapses", "naps", "shapes", "torn")
-"""Profiles that wait for one thing."""
 
 
 @pytest.mark.timeout(300)
@@ -27,6 +36,7 @@ def test_every_property_holds(profile: str) -> None:
         report = run_seed(seed, profile)
         assert not report.failure, f"{report.failure}\nreplay it: {report.command}"
         assert report.counters.answered > 0
+        assert any(kind.startswith(AIMED.get(profile, "")) for kind in report.counters.faults)
 
 
 @pytest.mark.uncounted

@@ -72,7 +72,7 @@ def test_a_registry_names_those_that_live(cluster: BlockingCluster) -> None:
         found = await session.query(zraft.table.Prefix(("zraft.party", "billing")), timeout=WAIT_S)
         return [entry["created_index"] for entry in found]
 
-    async def story() -> None:
+    async def story() -> tuple[list[int], list[int]]:
         peers = [str(peer) for peer in cluster.peers]
         seen: list[list[str]] = []
         async with AsyncExitStack() as stack:
@@ -106,11 +106,11 @@ def test_a_registry_names_those_that_live(cluster: BlockingCluster) -> None:
                 while True:
                     now = await entered(session)
                     if len(now) == 1 and now != before:
-                        break
+                        return before, now
                     await asyncio.sleep(0.02)
-            assert now[0] > before[0]
 
-    asyncio.run(story())
+    before, after = asyncio.run(story())
+    assert before < after
 
 
 async def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:

@@ -12,6 +12,7 @@ from zraft.errors import (
     ChangeInProgress,
     ConfigError,
     CreateError,
+    Lagged,
     LeaderChanged,
     MembershipError,
     NewerExists,
@@ -41,6 +42,7 @@ _ADVICE: Final[tuple[tuple[type[ZraftError], str], ...]] = (
     (LeaderChanged, "the same command again waits for it"),
     (PeersChanged, "look with zraft conf, then try again"),
     (NewerExists, "look with zraft conf, then try again"),
+    (Lagged, "zraft watch without --from-index shows what is there; with --from-index and this index what came after"),
     (BackendError, "see the log of the leader's node"),
 )
 

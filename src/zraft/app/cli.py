@@ -1,6 +1,7 @@
 """`zraft`: finds the command, runs it, and turns every expected error into one line on stderr.
 
-Exit status: 0 where the thing was done, 1 where it was not, 2 where the command line was wrong, 130 after Ctrl-C.
+Exit status: 0 where the thing was done, 1 where it was not, 2 where the command line was wrong, 130 after Ctrl-C
+(0 for `watch`, which ends so).
 """
 
 from __future__ import annotations

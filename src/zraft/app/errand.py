@@ -88,7 +88,7 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._let_go()
+        self.let_go()
 
     def go_to(self, errand: Errand) -> None:
         """From now on they are the command's."""
@@ -104,10 +104,10 @@ class Signals:
             self._errand.pass_on(number)
         elif self.first is None and self._task is not None:
             self.first = number
-            self._let_go()
+            self.let_go()
             self._task.cancel()
 
-    def _let_go(self) -> None:
-        """The next one ends this process."""
+    def let_go(self) -> None:
+        """The next one ends this process: the command has ended, or there will be none."""
         for number in _PASSED_ON:
             self._loop.remove_signal_handler(number)

@@ -190,15 +190,16 @@ async def _while_held(client: Client, task: _Task, turn_of: Callable[[Session], 
             _say(f"{task.words[0]} does not run: {error.strerror}")
             return CANNOT_RUN_STATUS
         signals.go_to(errand)
-        return await _guard(session, turn, errand, task)
+        return await _guard(session, turn, errand, task, signals)
 
 
-async def _guard(session: Session, turn: _Turn, errand: Errand, task: _Task) -> int:
+async def _guard(session: Session, turn: _Turn, errand: Errand, task: _Task, signals: Signals) -> int:
     """The exit status of the command, which has ended when this returns."""
     running = asyncio.create_task(errand.wait(), name="the command")
     losing = asyncio.create_task(_lost(session, turn.holding, task.grace_s), name="what it needs")
     await asyncio.wait([running, losing], return_when=asyncio.FIRST_COMPLETED)
     if running.done():
+        signals.let_go()
         losing.cancel()
         with suppress(SessionExpired, SessionClosed):  # it was lost at the same time
             await turn.give_back()

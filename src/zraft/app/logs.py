@@ -47,7 +47,8 @@ def verify(folder: Path, as_json: bool) -> int:
     if report.is_sound:
         return 0
     print(
-        "zraft: data that was durable is lost: let the peer's group remove it and add it again empty (zraft set-conf)",
+        "zraft: data that was durable is lost: start its node, and the others of each group send it again; zraft "
+        "status shows who waits for that",
         file=sys.stderr,
     )
     return 1

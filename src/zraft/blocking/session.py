@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from zraft.blocking.light import Run
-from zraft.client import session
+from zraft.client import session, streaming
 from zraft.client.light_session import Written
 from zraft.client.session_state import State
 from zraft.client.triggers import WatchTrigger
 from zraft.client.waiting import Timeout
-from zraft.types import Value
+from zraft.types import Index, Value
 
 
 class Session:
@@ -84,6 +84,10 @@ class Session:
                 return
             yield trigger
 
+    def watch(self, key: Value, from_index: Index | None = None) -> ChangeStream:
+        """As `zraft.Session.watch`: an iterator that waits for each change."""
+        return ChangeStream(self.its.watch(key, from_index), self.run)
+
     def forget(self, ref: Hashable) -> None:
         """As `zraft.Session.forget`."""
 
@@ -100,3 +104,41 @@ class Session:
     def stop(self) -> None:
         """As `zraft.Session.stop`."""
         self.run(self.its.stop())
+
+
+class ChangeStream:
+    """As `zraft.ChangeStream`: an iterator, and a context manager."""
+
+    def __init__(self, its: streaming.ChangeStream, run: Run) -> None:
+        self._its, self._run = its, run
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> streaming.Changed:
+        change: streaming.Changed | None = self._run(self._its.next())
+        if change is None:
+            raise StopIteration
+        return change
+
+    def __enter__(self) -> Self:
+        self._run(self._its.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def index(self) -> Index | None:
+        """As `zraft.ChangeStream.index`."""
+        return self._its.index
+
+    def close(self) -> None:
+        """As `zraft.ChangeStream.aclose`."""
+        self._run(self._its.aclose())
+
+    def next(self) -> streaming.Changed | None:
+        """As `zraft.ChangeStream.next`."""
+        return next(self, None)

@@ -18,12 +18,13 @@ from zraft.client.caller import Caller
 from zraft.client.light_session import Written
 from zraft.client.session_calls import Outcome, Resume
 from zraft.client.session_state import State
+from zraft.client.streaming import ChangeStream
 from zraft.client.triggers import WatchTrigger
 from zraft.client.upkeep import Upkeep
 from zraft.client.waiting import FOREVER, Timeout, said, seconds_of
 from zraft.errors import RequestError, RequestTimeout, SessionClosed, SessionExpired, UsageError
 from zraft.limits import MAX_SESSION_TIMEOUT_MS
-from zraft.types import PeerId, Value
+from zraft.types import Index, PeerId, Value
 from zraft.wire.requests import Result
 from zraft.wire.values import decode_value, encode_value
 
@@ -190,6 +191,14 @@ class Session:
         """
         while (trigger := await next_trigger(self)) is not None:
             yield trigger
+
+    def watch(self, key: Value, from_index: Index | None = None) -> ChangeStream:
+        """Every change of `key`, or of every key that begins with a `zraft.Prefix`, in the order of the log.
+
+        An async iterator of `Changed`s: what changed after the entry at `from_index`; None: from when it is entered or
+        first iterated. It goes on by itself, whoever leads, and raises `Lagged` where what follows is gone.
+        """
+        return ChangeStream(self._upkeep, key, from_index)
 
     def forget(self, ref: Hashable) -> None:
         """The watches `ref` are of no interest any more: they fire no triggers, and those that are kept are gone."""

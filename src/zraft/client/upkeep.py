@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets as chance
-from collections.abc import Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from time import monotonic
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
 from zraft.client.caller import Caller
 from zraft.client.connection import Connection, Expired, Landed
-from zraft.client.groups import conf_of
-from zraft.client.rotation import ELECTION_S, FAIL_S, SHORTEST_S, Blame, Rotation, blame
+from zraft.client.rotation import SHORTEST_S, Blame, Rotation, blame
+from zraft.client.seeking import Seeker
 from zraft.client.session_calls import Call, Outcome, Resume, Stopping, Told, What, resumed
 from zraft.client.session_state import Lifeline, Pending, State, Window
+from zraft.client.streaming import ChangeStream, Streams
 from zraft.client.waiting import FOREVER, said
 from zraft.client.watching import Watching
 from zraft.errors import (
@@ -50,9 +51,11 @@ from zraft.wire.session_requests import (
     Ping,
     ResumeSession,
     SessionQuery,
+    SessionWatch,
     SessionWrite,
     StartSession,
     StopSession,
+    Streamed,
     Triggered,
     decode_opened,
 )
@@ -63,6 +66,9 @@ _UNASKED: Final[Told] = (None, -1.0)
 
 _PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
 """What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
+
+
+_Make: TypeAlias = Callable[[Connection, int], SessionQuery | SessionWatch]
 
 
 class Upkeep:
@@ -77,15 +83,14 @@ class Upkeep:
             raise NoPeers("a session needs at least one peer")
         self._caller, self._loop = caller, caller.loop
         self.line = Lifeline(timeout_s, monotonic())
-        self._seed = peers if isinstance(peers, PeerId) else None
-        """The peer whose configuration is still to be read."""
-        self._rotation = self._ring([peers] if isinstance(peers, PeerId) else peers, None)
+        self._seeker = Seeker(caller, peers, timeout_s)
         self._resumes, self._expected, self.token = resumed(resume)
         self._life = chance.randbits(_LIFE_BITS) + 1
         self.id = 0
         """0 until it has begun."""
         self._window: Window[Call] = Window()
         self.watching = Watching()
+        self._streams = Streams()
         self._stopping: Stopping | None = None
         self._peer = self._rotation.leader
         self._connection: Connection | None = None
@@ -105,6 +110,10 @@ class Upkeep:
         """Done, and replaced, when the session is connected, is not any more, or is over."""
         self._runner: asyncio.Task[Any] | None = None
         self._is_begun = False
+
+    @property
+    def _rotation(self) -> Rotation:
+        return self._seeker.rotation
 
     # -- its life, for its owner
 
@@ -175,6 +184,24 @@ class Upkeep:
 
     async def query(self, data: msgspec.Raw, watch: Hashable, seconds: float) -> Result:
         """The answer of whoever leads; with a `watch` that is not None its triggers go to `watching`."""
+
+        def make(connection: Connection, number: int) -> SessionQuery:
+            return SessionQuery(connection.draw(), self._peer.name, self.id, self.token, data, number)
+
+        return await self._ask(make, watch, seconds)
+
+    async def ask_stream(self, stream: ChangeStream) -> Result:
+        """The next piece of a stream, from whoever leads; however long that takes."""
+
+        def make(connection: Connection, _: int) -> SessionWatch:
+            return self._streams.asks(stream, connection, self._peer)
+
+        result = await self._ask(make, None, FOREVER)
+        self._arm(self._streams.mark_at(self.line.timeout_s))
+        return result
+
+    async def _ask(self, make: _Make, watch: Hashable, seconds: float) -> Result:
+        """The answer to what is made for the connection, and for the number of the watch, 0 for none."""
         deadline = monotonic() + seconds
         while True:
             self.check()
@@ -183,7 +210,7 @@ class Upkeep:
                 continue
             connection, peer, now = self._connection, self._peer, monotonic()
             self._asks(now)
-            future, number = self._put_query(connection, data, watch, deadline)
+            future, number = self._put(connection, make, watch, deadline)
             try:
                 landed = await future
                 if type(landed) is Result:
@@ -202,8 +229,8 @@ class Upkeep:
             error.executed = "no"
             raise error
 
-    def _put_query(
-        self, connection: Connection, data: msgspec.Raw, watch: Hashable, deadline: float
+    def _put(
+        self, connection: Connection, make: _Make, watch: Hashable, deadline: float
     ) -> tuple[asyncio.Future[Landed], int]:
         """Sent, with the number of its watch, 0 for none. Raises `Overloaded`, `TooLarge`."""
         number = 0
@@ -211,9 +238,7 @@ class Upkeep:
             number = connection.draw()
             self.watching.ask(number, watch)
         try:
-            future = connection.put(
-                SessionQuery(connection.draw(), self._peer.name, self.id, self.token, data, number), deadline
-            )
+            future = connection.put(make(connection, number), deadline)
         except RequestError:
             self.watching.forget(number)
             raise
@@ -313,6 +338,9 @@ class Upkeep:
         if isinstance(reply, Triggered):
             self.watching.fired(reply)
             return
+        if isinstance(reply, Streamed):
+            self._streams.pushed(reply)
+            return
         told, sent_at = self._told.pop(reply.id, _UNASKED)
         connection = self._connection
         if sent_at < 0 or connection is None:
@@ -347,6 +375,7 @@ class Upkeep:
             self.line.adopt(opened.timeout_ms / 1000)
             self._window = Window(opened.last)
         was_connected = self.line.is_connected
+        self._streams.marked(reply.index, monotonic())
         self.line.answered(sent_at)
         self.line.found()
         self._arm(self.line.ping_at)
@@ -438,6 +467,7 @@ class Upkeep:
         was_connected = self.line.is_connected
         self.line.lost()
         self.watching.lost()
+        self._streams.lost()
         if was_connected:
             self._tell_change()
         if self._window.is_stuck:
@@ -450,10 +480,11 @@ class Upkeep:
         """Finds the leader and dials, again and again, until the session is over."""
         self._runner = asyncio.current_task()
         try:
-            await self._learn_peers()
+            await self._seeker.learn_peers(self.line)
             while not self.line.is_over:
-                connection = await self._dialed()
-                if connection is not None:
+                dialed = await self._seeker.dialed(self.line)
+                if dialed is not None:
+                    connection, self._peer = dialed
                     self._detached.clear()
                     self._connection, connection.listener = connection, self
                     self._prove()
@@ -463,51 +494,6 @@ class Upkeep:
         finally:
             self._runner = None
             self.end("closed", SessionClosed("the client of this session was closed"))
-
-    def _ring(self, peers: Sequence[PeerId], leader: PeerId | None) -> Rotation:
-        """With a short session nobody is left alone for long."""
-        timeout_s = self.line.timeout_s
-        return Rotation(
-            peers, fail_s=min(FAIL_S, timeout_s / 4), election_s=min(ELECTION_S, timeout_s / 8), leader=leader
-        )
-
-    async def _learn_peers(self) -> None:
-        """Reads the configuration, if only one peer is known; as often as it takes."""
-        seed = self._seed
-        while seed is not None and not self.line.is_over:
-            seconds = self.line.expires_at - monotonic()
-            try:
-                conf = await conf_of(self._caller, seed, max(0.0, seconds))
-            except (PeerUnavailable, RequestTimeout, ProtocolError) as error:
-                self._rotation.failed(seed, str(error), monotonic())
-                await asyncio.sleep(self._rotation.free_at() - monotonic())
-            else:
-                self._rotation = self._ring([member.peer for member in conf.members], conf.leader)
-                seed = None
-
-    async def _dialed(self) -> Connection | None:
-        """An open connection to the peer that is to be asked next. None: there is none yet."""
-        now = monotonic()
-        peer = self._rotation.choose(now)
-        if peer is None:
-            await asyncio.sleep(max(SHORTEST_S, self._rotation.free_at() - now))
-            return None
-        connection = self._caller.lease(peer.node)
-        try:
-            await connection.wait_open(self.line.expires_at)
-        except (PeerUnavailable, RequestTimeout) as error:
-            self._caller.release(connection)
-            self._rotation.failed(peer, str(error), monotonic())
-            return None
-        except asyncio.CancelledError:
-            self._caller.release(connection)
-            raise
-        if not connection.is_open:
-            self._caller.release(connection)
-            self._rotation.failed(peer, "the connection was lost at once", monotonic())
-            return None
-        self._peer = peer
-        return connection
 
     # -- time
 
@@ -546,13 +532,15 @@ class Upkeep:
         """The connection stands: ping, and send what was put off."""
         line = self.line
         if now >= self._paused_until:
-            if not self._pings and (not line.is_connected or now >= line.ping_at):
+            if not self._pings and (
+                not line.is_connected or now >= min(line.ping_at, self._streams.mark_at(self.line.timeout_s))
+            ):
                 self._prove()
             self._send()
         else:
             self._arm(self._paused_until)
         if line.is_connected and not self._pings:
-            self._arm(max(line.ping_at, self._paused_until))
+            self._arm(max(min(line.ping_at, self._streams.mark_at(self.line.timeout_s)), self._paused_until))
         if self._told or connection.owes:
             self._arm(line.silent_at(connection.heard_at))
 
@@ -582,6 +570,7 @@ class Upkeep:
             connection.listener = None
             self._caller.release(connection)
         self.watching.end()
+        self._streams.lost()
         self._tell_change()
         runner = self._runner
         if runner is not None and runner is not asyncio.current_task():

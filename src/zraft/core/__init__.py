@@ -23,7 +23,8 @@ Where to look, by section of the thesis (Ongaro, "Consensus: Bridging Theory and
     entries, messages, events, output, recovered          the vocabulary
     table         who handles what: total over roles and events
     invariants    what must hold after every step
-    text          the trace
+    text          the trace; event_text: what happened, in its words
+    checkpoint    a replica held still, and made again, for recordings
 
 A vote is granted in `election.on_request_vote`. It becomes durable because `Replica.vote_for` marks the hard state as
 due, `Replica.finish` puts it into the output's save, and the reply is in `send_after_save`: whoever carries out the

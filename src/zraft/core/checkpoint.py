@@ -107,6 +107,7 @@ class Held(msgspec.Struct, frozen=True):
     now: Millis
     current_term: Term
     voted_for: Member | None
+    abstains_below: Term
     memberships: list[tuple[Index, Membership]]
     snapshot: SnapshotMark
     restoring: SnapshotMark | None
@@ -131,6 +132,7 @@ def hold(raft: Raft) -> tuple[Held, HeldLog]:
         replica.now,
         replica.current_term,
         replica.voted_for,
+        replica.abstains_below,
         replica.memberships.items(),
         replica.snapshot,
         replica.restoring,
@@ -152,6 +154,7 @@ def resume(held: Held, log: HeldLog) -> Raft:
     replica = raft.replica
     replica.chance.state = held.chance
     replica.current_term, replica.voted_for = held.current_term, held.voted_for
+    replica.abstains_below = held.abstains_below
     replica.log = Log.resumed(log)
     replica.memberships.fill(held.memberships)
     replica.snapshot, replica.restoring = held.snapshot, held.restoring

@@ -18,6 +18,9 @@ import msgspec
 
 from zraft.errors import UsageError
 from zraft.types import Index, Millis, PeerId, Term, Value
+from zraft.wire.changes import UNSAID
+from zraft.wire.changes import Change as Change  # noqa: PLC0414 - part of the interface
+from zraft.wire.changes import Prefix as Prefix  # noqa: PLC0414 - the same
 
 _MASK: Final = (1 << 64) - 1
 _STEP: Final = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio, odd: it visits every 64-bit state
@@ -35,20 +38,6 @@ class Reject(Exception):
             raise UsageError(f"the code of a Reject is a str, not {type(code).__name__}")
         self.code, self.detail = code, detail
         super().__init__(code, detail)
-
-
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """A changed key with what it became, for watchers that want to know: `kind` is the backend's word, as "put"."""
-
-    key: Value
-    value: Value = None
-    kind: str = "put"
-
-
-class Prefix(msgspec.Struct, frozen=True, gc=False):
-    """A watch key that stands for every key beginning with `key`."""
-
-    key: Value
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
@@ -199,6 +188,21 @@ class Backend(ABC):
     @abstractmethod
     def query(self, query: Any) -> Any:
         """The answer from the present state, or `Answer`; raises `Reject` to refuse. Changes nothing."""
+
+    def change_of(self, command: Any, key: Any) -> Change:
+        """What became of `key`, which `apply` has reported for `command` without saying more.
+
+        For whoever streams changes. It is asked later, or never, so it goes by its arguments alone. A backend whose
+        commands say what they store is spared a `Change` for every write.
+        """
+        return Change(key, None, UNSAID)
+
+    def offers_stream(self, key: Any) -> bool | None:
+        """Whether the changes of `key`, a key or a `Prefix`, can be streamed; raises `Reject` for what is no key.
+
+        None: by what `apply` does. A backend that reports changes streams them, one that reports none does not.
+        """
+        return None
 
     def expire_session(self, session: int, ctx: Context) -> Iterable[Any]:
         """The session has ended: its temporary data is gone when this returns the changed keys."""

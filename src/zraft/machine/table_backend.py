@@ -63,6 +63,14 @@ class TableBackend(Backend):
         result = apply(self._entries, command, ctx, changes)
         return Applied(result, tuple(changes)) if changes else result
 
+    def offers_stream(self, key: Any) -> bool:
+        """Keys and prefixes. Rejects "bad_key"."""
+        if type(key) is Prefix:
+            bounds_of_prefix(key.key)
+        else:
+            place_of(key)
+        return True
+
     def query(self, query: Any) -> Answer:
         """Rejects "bad_key", "bad_limit" and "too_many"."""
         match query:

@@ -48,6 +48,7 @@ from zraft.peer.recording import keep
 from zraft.peer.shelf import Chosen, Shelf
 from zraft.peer.space import Space
 from zraft.peer.vault import Vault, VaultDone
+from zraft.session.history import HistorySettings
 from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Completion, Disk
 from zraft.storage.replica import LoadDone, LoadFailed, RecoveredReplica, ReplicaMeta, SaveDone, StoreFailed
@@ -68,6 +69,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     raft: RaftSettings = RaftSettings()
     store: StoreSettings = StoreSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    history: HistorySettings = HistorySettings()
     max_command_bytes: int = limits.MAX_COMMAND_BYTES
     max_result_bytes: int = limits.FRAME_BYTES - limits.KIB
     """A frame holds one, with what is around it."""
@@ -162,7 +164,8 @@ class Host:
     def make_machine(self, meta: ReplicaMeta) -> ReplicatedMachine:
         """A fresh machine of the replica's backend. Raises ReplicaFault where there is none, or it cannot be made."""
         try:
-            return ReplicatedMachine(self.backends.make(meta.backend, PeerId(meta.name, self.node)))
+            backend = self.backends.make(meta.backend, PeerId(meta.name, self.node))
+            return ReplicatedMachine(backend, self.settings.history)
         except Exception as error:
             text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             raise ReplicaFault(f"no machine of backend {meta.backend!r}: {text}") from error

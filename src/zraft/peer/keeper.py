@@ -19,24 +19,38 @@ from __future__ import annotations
 
 import hmac
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from zraft import limits
 from zraft.core.roles import Leader
-from zraft.errors import NotLeader, Overloaded, RequestError, SessionExpired
+from zraft.errors import NotLeader, Overloaded, ProtocolError, RequestError, SessionExpired, UsageError
 from zraft.peer.desk import Asked
 from zraft.peer.duties import Client, Outbox
 from zraft.peer.endings import Ending
+from zraft.peer.streams import Streams
 from zraft.peer.watches import Watches
 from zraft.session.items import EXPIRED, STOPPED, end_item, open_item, resume_item, write_item
 from zraft.session.outcomes import Outcome
 from zraft.session.sessions import GONE, Session, token_digest
 from zraft.types import Index, Millis
+from zraft.wire.changes import encode_chunk
 from zraft.wire.requests import Result, SessionRequest
-from zraft.wire.session_requests import Ping, ResumeSession, SessionQuery, SessionWrite, StartSession, StopSession
+from zraft.wire.session_requests import (
+    Ping,
+    ResumeSession,
+    SessionQuery,
+    SessionWatch,
+    SessionWrite,
+    StartSession,
+    StopSession,
+)
 
 if TYPE_CHECKING:
     from zraft.peer.peer import Peer
+
+_OfSession: TypeAlias = SessionWrite | SessionQuery | SessionWatch | Ping | StopSession
 
 ENDS_A_TURN: Final = 1024
 """Sessions that one turn ends at most: a cluster that comes back after a day has other things to do, too."""
@@ -59,10 +73,11 @@ class Keeper:
         "due_ms",
         "is_serving",
         "leads",
+        "streams",
         "watches",
     )
 
-    def __init__(self, peer: Peer, outbox: Outbox, election_ms: Millis) -> None:
+    def __init__(self, peer: Peer, outbox: Outbox, election_ms: Millis, *, max_result_bytes: int) -> None:
         self._peer, self._outbox = peer, outbox
         self._election_ms = election_ms
         self.leads = False
@@ -82,6 +97,9 @@ class Keeper:
         """In order of arrival, until it serves."""
         self._held_bytes = 0
         self.watches = Watches(lambda client, fired: outbox.duties.replies.append((client, fired)))
+        self.streams = Streams(
+            lambda client, piece: outbox.duties.replies.append((client, piece)), max_bytes=max_result_bytes
+        )
 
     # -- leadership
 
@@ -106,6 +124,7 @@ class Keeper:
         for table in (self._deadlines, self._heap, self._endings, self._held, self._proofs):
             table.clear()
         self.watches.close()
+        self.streams.close()
         peer.machine.collect_changes = peer.machine.sessions.collect_news = False
         peer.machine.take_changes()
         peer.machine.sessions.take_news()
@@ -174,8 +193,10 @@ class Keeper:
                 self._extend(session, now)
         if machine.collect_changes:
             # Also where the last watch went unfired: what changed by now is older than any that comes.
-            self.watches.fire(machine.take_changes())
-            machine.collect_changes = bool(self.watches.count)
+            changes = machine.take_changes()
+            self.watches.fire(changes)
+            self.streams.fire(changes, machine)
+            machine.collect_changes = self.has_clients
         self._freshen(now)
         head = self._heap[0][0] if self._heap else None
         if head is None:
@@ -239,7 +260,7 @@ class Keeper:
         self._held_bytes += size
         self._held.append((asked, request))
 
-    def _proven(self, asked: Asked, request: SessionWrite | SessionQuery | Ping | StopSession) -> Session | None:
+    def _proven(self, asked: Asked, request: _OfSession) -> Session | None:
         """The session, where the token is its own; otherwise that was answered. It takes as long for any wrong one."""
         session = self._peer.machine.sessions.get(request.session)
         if session is not None and hmac.compare_digest(session.digest, token_digest(request.token)):
@@ -247,9 +268,7 @@ class Keeper:
         self._peer.desk.fail(asked, SessionExpired(GONE))
         return None
 
-    def _of_session(
-        self, now: Millis, asked: Asked, request: SessionWrite | SessionQuery | Ping | StopSession, session: Session
-    ) -> None:
+    def _of_session(self, now: Millis, asked: Asked, request: _OfSession, session: Session) -> None:
         ending = self._endings.get(session.id)
         if isinstance(request, SessionWrite):
             if ending is None:
@@ -293,6 +312,8 @@ class Keeper:
             self._endings[session.id].waiting.append((asked, request))
         elif isinstance(request, Ping):
             self._reply(asked, self._peer.machine.last_applied)
+        elif isinstance(request, SessionWatch):
+            self._watch(asked, request)
         else:
             self._query(asked, request)
 
@@ -307,6 +328,19 @@ class Keeper:
             desk.fail(asked, error)
         else:
             desk.answer(asked, machine.last_applied, answer.value)
+
+    def _watch(self, asked: Asked, request: SessionWatch) -> None:
+        machine = self._peer.machine
+        try:
+            chunk = self.streams.ask(asked[0], request, machine)
+        except (ProtocolError, UsageError) as error:
+            self._peer.desk.fail(asked, RequestError(f"not a key: {error}"))
+        except RequestError as error:
+            self._peer.desk.fail(asked, error)
+        else:
+            machine.collect_changes = self.has_clients
+            value = msgspec.Raw(encode_chunk(chunk))
+            self._outbox.duties.replies.append((asked[0], Result(asked[1], chunk.index, value)))
 
     def _not_leader(self) -> NotLeader:
         leader = self._peer.raft.leader
@@ -342,6 +376,7 @@ class Keeper:
         if found is None:
             self._proofs.pop(session, None)
             self.watches.forget_session(session)
+            self.streams.forget_session(session)
             for asked, _ in ending.waiting:
                 desk.fail(asked, SessionExpired(GONE))
         else:  # refused, for the moment: it lives until it is tried again
@@ -355,9 +390,10 @@ class Keeper:
 
     @property
     def has_clients(self) -> bool:
-        """Watches are open."""
-        return self.watches.count > 0
+        """Watches are open, or streams set."""
+        return self.watches.count + self.streams.count > 0
 
     def forget(self, client: Client) -> None:
         """The client's connection is gone."""
         self.watches.forget_client(client)
+        self.streams.forget_client(client)

@@ -133,7 +133,7 @@ class Peer:
         self.machine = chosen.machine
         self.backend = meta.backend
         self.alarm = Alarm(self, alarm_entries)
-        self.keeper = Keeper(self, outbox, settings.election_timeout_ms)
+        self.keeper = Keeper(self, outbox, settings.election_timeout_ms, max_result_bytes=max_result_bytes)
         self.raft = Raft(Member(PeerId(meta.name, node), meta.incarnation), settings, recovered, seed=seed, now=now)
         self.fault: str | None = None
         self.error: Exception | None = None
@@ -528,7 +528,7 @@ class Peer:
             raft.memberships.current_index,
             tuple(member.peer for member in membership.voters) if membership is not None else (),
             sessions=len(self.machine.sessions),
-            watchers=self.keeper.watches.count,
+            watchers=self.keeper.watches.count + self.keeper.streams.count,
             ephemerals=self.machine.temporary_count(),
             backend=self.backend,
             fault=loading_text(raft) or self.alarm.standing or None,

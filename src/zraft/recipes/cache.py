@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
+from copy import copy
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -141,7 +142,7 @@ class Cache:
         deadline = Deadline(timeout)
         while self._index <= since:
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)
             if self._changed is None or self._is_closed:
                 raise UsageError("this cache is not open")
             if deadline.left == 0:

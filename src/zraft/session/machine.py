@@ -11,15 +11,16 @@ slices; its payload is decoded once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from zraft.core.entries import Batch, Kind
 from zraft.errors import BackendError, Rejected, ReplicaFault, SessionExpired, UsageError, WatchNotSupported
-from zraft.machine.backend import Answer, Applied, Backend, Context, Directory, Reject
+from zraft.machine.backend import Answer, Applied, Backend, Change, Context, Directory, Prefix, Reject
 from zraft.session.decoding import MALFORMED, BackendDecoder, raw_items
+from zraft.session.history import History, HistorySettings, Keys
 from zraft.session.items import END, OPEN, RESUME, TEMPORARY, Item, Marks, RawItem
 from zraft.session.outcomes import FATAL, UNCHANGING, Outcome, attempted, failed, rejected, settled
 from zraft.session.replies import kept, outcome_of
@@ -30,7 +31,7 @@ from zraft.types import Index, Millis, Term, Value
 ADVANCE_RETRY: Final[Millis] = 1000
 """After an `advance` that raised, `due` asks for the next time entry so much later: no flood of them."""
 
-Changed: TypeAlias = tuple[Index, tuple[Any, ...]]
+Changed: TypeAlias = tuple[Index, Keys]
 """The keys (or `Change`s) that one entry changed."""
 
 _BAD_COMMAND: Final = "not a command that this backend knows"
@@ -39,13 +40,15 @@ _BAD_COMMAND: Final = "not a command that this backend knows"
 class ReplicatedMachine:
     """A backend with its place in the log.
 
-    `collect_changes` is set while somebody watches: only then are changed keys kept, until `take_changes`.
+    `collect_changes` is set while somebody watches: only then are changed keys kept, until `take_changes`. `history`
+    has the latest of them always.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, history: HistorySettings | None = None) -> None:
         """`backend` is fresh. Raises `UsageError` where its Command or Query is no type that msgspec can decode."""
         self.backend = backend
         self.sessions = Sessions()
+        self.history = History(backend, history or HistorySettings())
         self.collect_changes = False
         self.last_applied: Index = 0
         self.advance_error: str | None = None
@@ -57,6 +60,8 @@ class ReplicatedMachine:
         """Of the same batch, once one of them was wanted."""
         self._apply: Callable[[Any, Context], Any] = backend.apply
         self._changes: list[Changed] = []
+        self._changed: Keys = ()
+        """What the entry that was applied last has changed, where it was no light write."""
         self._not_due_before: Millis = 0
         self._fault: str | None = None
 
@@ -101,7 +106,9 @@ class ReplicatedMachine:
             self._begin(batch, index)
             if batch.kind == Kind.COMMANDS:
                 stop = batch.count if limit is None else min(batch.count, first_offset + limit)
-                self._apply_items(self._items[first_offset:stop], outcomes if replies else None, batch)
+                items = self._items[first_offset:stop]
+                changed = self._apply_items(items, outcomes if replies else None, batch)
+                self._note_changes(index, changed, items, len(batch.payload) * len(items) // batch.count)
             else:
                 stop = self._apply_single(batch)
                 outcomes += [None] if replies else []
@@ -132,42 +139,57 @@ class ReplicatedMachine:
                 raise ReplicaFault(f"batch {batch.first} to {batch.last} holds {len(items)} items")
             self._items, self._apply = items, self.backend.apply if are_sound else self._apply_sound
 
-    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None, batch: Batch) -> None:
-        """One turn of the loop a command: it makes nothing that the backend does not ask for."""
-        apply, ctx, collect, next_write = self._apply, self._ctx, self.collect_changes, self.sessions.next_write
+    def _apply_items(self, items: Sequence[Item[Any]], outcomes: list[Outcome] | None, batch: Batch) -> list[Keys]:
+        """One turn of the loop a command: it makes nothing that the backend does not ask for. What each has changed."""
+        apply, ctx, history, next_write = self._apply, self._ctx, self.history, self.sessions.next_write
         index = ctx.index - 1
+        session: Session | None = None
+        noted: list[Keys] = []
+        changed: Keys
         for item in items:
             index += 1
             ctx.index = index
-            session, marks = None, item.marks
+            marks = item.marks
             if marks is not None:
-                session = next_write(marks) or self._apply_marked(marks, batch)
-                if type(session) is not Session:
+                self._changed = ()
+                found = next_write(marks) or self._apply_marked(marks, batch)
+                if type(found) is not Session:
+                    noted.append(self._changed)
                     if outcomes is not None:
-                        outcomes.append(session)
+                        outcomes.append(found)
                     continue
+                session = found
                 ctx.session, ctx.temporary = marks.session, marks.flags == TEMPORARY
             try:
                 outcome = apply(item.command, ctx)
                 if type(outcome) is Applied:
                     changed = outcome.changed if type(outcome.changed) is tuple else tuple(outcome.changed)
-                    if collect and changed:
-                        self._changes.append((index, changed))
                     outcome = outcome.result
+                else:
+                    changed, history.is_silent = (), True
             except Reject as refusal:
-                outcome = rejected(refusal)
+                outcome, changed = rejected(refusal), ()
             except FATAL as error:
                 raise ReplicaFault(f"apply raised {type(error).__name__} at index {index}: {error}") from error
             except Exception as error:
-                outcome = failed(error, executed="yes")
+                outcome, changed = failed(error, executed="yes"), ()
+            noted.append(changed)
             if session is not None:  # its reply is kept, encoded, whether somebody waits for it here or not
                 ctx.session, ctx.temporary = None, False
                 reply = kept(index, outcome)
                 session.keep(reply)
                 if outcomes is not None:
                     outcomes.append(outcome_of(reply))
+                session = None
             elif outcomes is not None:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
+        return noted
+
+    def _note_changes(self, first: Index, changed: list[Keys], items: Sequence[Item[Any]], size: int) -> None:
+        """What the entries from `first` on have changed."""
+        self.history.add(first, changed, items, size)
+        if self.collect_changes:
+            self._changes += [(index, keys) for index, keys in enumerate(changed, first) if keys]
 
     def _apply_marked(self, marks: Marks, batch: Batch) -> Session | Outcome:
         """An item of a session: what kind it is must be known here, to skip it is to diverge (BM-117).
@@ -197,15 +219,11 @@ class ReplicatedMachine:
         if isinstance(changed, BackendError):
             self.advance_error = changed.type
         else:
-            self._note_changes(changed)
+            self._changed = changed
         return None
 
-    def _expired(self, session: int, ctx: Context) -> tuple[Any, ...]:
-        return tuple(self.backend.expire_session(session, ctx))
-
-    def _note_changes(self, changed: tuple[Any, ...]) -> None:
-        if self.collect_changes and changed:
-            self._changes.append((self._ctx.index, changed))
+    def _expired(self, session: int, ctx: Context) -> Keys:
+        return _gone(self.backend.expire_session(session, ctx), "session")
 
     def _apply_sound(self, command: Any, ctx: Context) -> Any:
         """For a batch with a command in it that could not be decoded."""
@@ -233,11 +251,11 @@ class ReplicatedMachine:
             self._not_due_before = ctx.time + ADVANCE_RETRY
         else:
             self._not_due_before = ctx.time + 1
-            self._note_changes(changed)
+            self._note_changes(ctx.index, [changed], (), 0)
 
-    def _advance_if_due(self, ctx: Context) -> tuple[Any, ...]:
+    def _advance_if_due(self, ctx: Context) -> Keys:
         due = self.backend.due()
-        return () if due is None or due > ctx.time else tuple(self.backend.advance(ctx))
+        return () if due is None or due > ctx.time else _gone(self.backend.advance(ctx), "expire")
 
     def due(self) -> Millis | None:
         """The replicated time at which a leader should propose a time entry; None: nothing is waiting.
@@ -292,6 +310,23 @@ class ReplicatedMachine:
             raise WatchNotSupported(f"the backend {self.backend.name!r} offers no watch for this query")
         return answer
 
+    def offers_stream(self, key: Any) -> bool:
+        """The changes of `key`, a key or a `Prefix`, are reported, as far as can be known. True: for certain.
+
+        Raises `WatchNotSupported` where they are not, `Rejected` for what the backend says is no key, `BackendError`.
+        """
+        try:
+            offers = self.backend.offers_stream(key)
+        except Reject as refusal:
+            raise rejected(refusal) from refusal
+        except Exception as error:
+            raise failed(error, executed="no") from error
+        history = self.history
+        if offers is False or (offers is None and history.is_silent and not history.has_reported):
+            what = f"the prefix {key.key!r}" if type(key) is Prefix else f"the key {key!r}"
+            raise WatchNotSupported(f"the backend {self.backend.name!r} reports no changes of {what}")
+        return offers is not None or history.has_reported
+
     def digest(self) -> int | None:
         """A number over the state at `last_applied`, sessions included; None where the backend offers none."""
         digest = self.backend.digest()
@@ -319,5 +354,11 @@ class ReplicatedMachine:
         found = install(self.backend, self.sessions, directory, index)
         ctx = self._ctx
         ctx.index, ctx.term, ctx.time, ctx.version = index, found.term, found.time, found.version
+        self.history.restart(index)
         self.last_applied = index
         self._fault = None
+
+
+def _gone(keys: Iterable[Any], kind: str) -> Keys:
+    """Changed keys of which the backend need not say more: they are gone, and `kind` says why."""
+    return tuple([key if type(key) is Change else Change(key, None, kind) for key in keys])

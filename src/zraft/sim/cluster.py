@@ -6,6 +6,7 @@ from zraft import limits
 from zraft.core.recovered import RaftSettings
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import HostSettings
+from zraft.session.history import HistorySettings
 from zraft.sim.chance import MILLION, Chance
 from zraft.sim.checks.sessions import SessionChecks
 from zraft.sim.checks.suite import Checks
@@ -18,6 +19,7 @@ from zraft.sim.profiles import Profile
 from zraft.sim.scheduler import Clock, Scheduler
 from zraft.sim.session_clients import SessionClient
 from zraft.sim.speech import SPEECHES
+from zraft.sim.stream_clients import SimStream
 from zraft.sim.trace import Trace
 from zraft.storage.store import StoreSettings
 from zraft.types import Millis, PeerId
@@ -40,6 +42,7 @@ class Cluster:
             raft=self._raft_settings(chance),
             store=self._store_settings(chance),
             snapshots=self._snapshot_settings(chance.split("snapshots")),
+            history=self._history_settings(chance.split("history")),
             alarm_entries=chance.split("alarm").choice([1, 5, 32]),
         )
         image_rate = chance.choice([0, 2_000, 20_000])
@@ -101,6 +104,11 @@ class Cluster:
             retry_ms=chance.choice([10, 100, 1000]),
             offer_ms=self.election_ms * chance.choice([5, 50, 500]),
         )
+
+    def _history_settings(self, chance: Chance) -> HistorySettings:
+        """Where there are streams, so little that they lag behind it now and then."""
+        few = HistorySettings(changes=chance.choice([32, 200]), bytes=chance.choice([2_000, limits.HISTORY_BYTES]))
+        return few if self._profile.streams else HistorySettings()
 
     def _clock(self, chance: Chance, profile: Profile) -> Clock:
         low, high = profile.skew
@@ -164,14 +172,20 @@ class Cluster:
                 checks,
                 self.election_ms * chance.between(4, 12),
                 falls_silent=chance.below(3) == 0,
+                stream=self._make_stream(chance.split(f"stream of {name}"), name),
             )
             for name in checks.names
         }
+
+    def _make_stream(self, chance: Chance, name: str) -> SimStream | None:
+        checks = self.session_checks
+        return SimStream(name, chance, checks.streams, checks.names) if self._profile.streams else None
 
     def _look_at_sessions(self, node: SimNode) -> None:
         peer = node.host.peers.get(PEER) if node.host is not None else None
         if peer is not None and peer.machine.is_between_batches:
             self.session_checks.looked(node.name, peer.machine)
+            self.session_checks.streams.looked(peer.keeper.streams.everything(), peer.machine)
 
     def _moment(self) -> int:
         return self.scheduler.performed

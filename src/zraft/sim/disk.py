@@ -33,6 +33,9 @@ from zraft.storage.disk import (
     SyncFolder,
     WriteAt,
 )
+from zraft.storage.hard_state import STATE_FILES, decode_state
+from zraft.storage.records import MAGIC_BYTES, Header, header_at, record_bytes
+from zraft.storage.segments import list_segments, segment_name
 from zraft.types import Millis
 
 SECTOR: Final = 512
@@ -380,6 +383,25 @@ class SimDisk:
         self._unsynced_names = []
         self._files = dict(names)
         self._durable_names = names
+
+
+def vouched_ends(disk: SimDisk) -> dict[str, int]:
+    """Of each segment of the journal, up to which byte a later record, or a state file, says that it was durable."""
+    names = disk.names()
+    found = {segment_name(sequence): sequence for sequence in list_segments(names)}
+    states = [decode_state(disk.content(name)) for name in STATE_FILES if name in names]
+    durable = max((state[1].durable_lsn for state in states if not isinstance(state, str)), default=0)
+    headers: list[tuple[str, Header]] = []
+    for name, sequence in found.items():
+        data = disk.content(name)
+        offset = data.find(MAGIC_BYTES)
+        while offset >= 0:
+            header = header_at(data, offset, sequence)
+            if header is not None:
+                headers.append((name, header))
+            offset = data.find(MAGIC_BYTES, offset + 1)
+    durable = max([durable, *(header.durable for _, header in headers)])
+    return {name: header.offset + record_bytes(header.length) for name, header in headers if header.lsn <= durable}
 
 
 def _nobody(_: Completion) -> None:

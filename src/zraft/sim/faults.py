@@ -141,16 +141,20 @@ class Chaos:
             self._be_hasty()
 
     def _cut_off_a_sleeper(self) -> None:
-        """A quiet leader with a slow clock: the others replace it before it notices that it is alone."""
-        leader = self._cluster.leader()
-        others = [node.owner.clock.rate for node in self._cluster.nodes.values() if node is not leader]
-        if leader is None or not others or leader.owner.clock.rate >= min(others):
+        """A quiet leader whose clock gets slow: the others replace it before it notices that it is alone."""
+        cluster, slowest, fastest = self._cluster, *self._skew
+        leader, now_ms = cluster.leader(), cluster.scheduler.now_ms
+        if leader is None or leader.host is None or cluster.network.cut_links():
             return
-        peer = leader.host.peers.get(self._cluster.groups[0].name) if leader.host is not None else None
-        if peer is not None and peer.raft.role.is_quiet and not self._cluster.network.cut_links():
-            self._count("cut off asleep")
-            for link in isolate(self._cluster.names, leader.name):
-                self._cluster.network.cut(*link)
+        peer = leader.host.peers.get(cluster.groups[0].name)
+        if peer is None or not peer.raft.role.is_quiet:
+            return
+        self._count("cut off asleep")
+        for node in cluster.nodes.values():
+            rate = slowest if node is leader else self._late.between(1000, fastest)
+            node.owner.clock.change_rate(now_ms, rate)
+        for link in isolate(cluster.names, leader.name):
+            cluster.network.cut(*link)
 
     def _be_hasty(self) -> None:
         for group in self._cluster.groups:

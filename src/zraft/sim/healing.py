@@ -114,7 +114,13 @@ def check_sessions(cluster: Cluster) -> Totals:
         leaving.leave()
     for holder in holders:
         holder.rest()
+    end = cluster.checks.ledger.committed.end.last
     _sessions_end(cluster)
+    for holder in holders:
+        is_served = holder.session and not holder.is_silent
+        if holder.stream is not None and is_served and (holder.stream.upto or 0) < end:
+            text = f"{holder.name} knows its stream up to {holder.stream.upto}, the log ended at {end} long ago"
+            raise Violation("streams", text)
     watches = [watched for holder in holders if not holder.is_silent for watched in holder.open_watches]
     return cluster.session_checks.judge(cluster.checks.ledger.committed, watches)
 

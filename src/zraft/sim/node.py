@@ -24,7 +24,7 @@ from zraft.peer.vault import VaultDone
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.checks.suite import Checks
-from zraft.sim.disk import SimDisk
+from zraft.sim.disk import SECTOR, SimDisk, vouched_ends
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Clock, Owner, Scheduler
 from zraft.sim.trace import Trace
@@ -98,6 +98,8 @@ class SimNode:
         self.is_spoiled = False
         """Its disk lost something, and it has not got that back: it must, once it is started anew (`atlas`)."""
         self._is_mending = False
+        self._spoiled_in = 0
+        """The life in which its journal was spoiled last."""
         self.on_change: Callable[[SimNode], None] = _ignore
         self.on_wipe: Callable[[SimNode], None] = _ignore
         self.on_turn: Callable[[SimNode], None] = _ignore
@@ -213,15 +215,15 @@ class SimNode:
     def decay(self) -> None:
         """A sector of the journal, or a bit of it or of a snapshot, is not what it was.
 
-        Only well before the end, and never of both state files: the one looks like a torn write, the other is the end.
+        One of the journal in each life, and only of what something else says was durable: any other looks like a torn
+        write. Never of the state files: both of them would be the end.
         """
         chance = self._chance
-        journal = [name for name in self.disk.names() if name.startswith("journal")]
-        ends = {name: len(self.disk.content(name).rstrip(b"\0")) for name in journal}
-        rottable = [name for name in journal if ends[name] >= _ROTTABLE_BYTES]
-        if rottable and chance.below(4):
-            name = chance.choice(rottable)
-            where = self.disk.spoil(name, chance.below(ends[name] // 2), chance.below(ends[name] // 2), chance.below(4))
+        ends = {name: end - SECTOR for name, end in vouched_ends(self.disk).items() if end > SECTOR}
+        if ends and self._spoiled_in < self.tally.starts and chance.below(4):
+            self._spoiled_in = self.tally.starts
+            name = chance.choice(list(ends))
+            where = self.disk.spoil(name, chance.below(ends[name]), chance.below(ends[name]), chance.below(4))
         else:
             where = self.vault.flip(chance.below(1 << 20), chance.below(8))
         if where:

@@ -94,7 +94,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     cut_off: Range = (0, 0)
     """Of the node of some group's leader from all others."""
     nap: Range = (0, 0)
-    """Of the node of a leader that is quiet, and whose clock is slow, from all others."""
+    """Of the node of a leader that is quiet from all others, and its clock gets slow."""
     eager: Range = (0, 0)
     """Of a new leader that is asked for other members before it has done anything else."""
     wall_jump: Range = (500, 5_000)
@@ -105,6 +105,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of one replica, while its node goes on."""
     sessions: int = 0
     """Clients with sessions, besides the others; the backend is then "table"."""
+    streams: bool = False
+    """Each of them follows a stream, over histories so short that some of it is gone when they ask."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
     """1: a batch per message."""
     max_log_count: tuple[int, ...] = (100_000, 60, 20)
@@ -214,11 +216,11 @@ PROFILES: Final = {
             always=frozenset({"heal", "restart", "sync_ms", "decay", "crash", "partition"}),
             never=frozenset({"churn", "write_error", "sync_error"}),
             nodes=(3, 3, 5),
-            chaos_timeouts=60,
-            clients=(2, 5),
-            think_ms=(2, 5, 20),
+            chaos_timeouts=40,
+            clients=(1, 3),
+            think_ms=(5, 20),
             reads=(5, 20),
-            decay=(10_000, 60_000),
+            decay=(20_000, 100_000),
             crash=(5_000, 40_000),
             restart=(100_000, 400_000),
             partition=(10_000, 60_000),
@@ -297,6 +299,28 @@ PROFILES: Final = {
             heal=(20_000, 100_000),
             crash=(5_000, 30_000),
             restart=(50_000, 300_000),
+        ),
+        Profile(
+            name="streams",
+            backend="table",
+            sessions=3,
+            streams=True,
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "pause", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error", "transfer"}),
+            nodes=(1, 3, 3, 3, 5),
+            clients=(1, 2),
+            keys=(1, 3),
+            reads=(5, 20),
+            skewed=0,
+            chaos_timeouts=40,
+            jitter_ms=(1, 100),
+            loss=(1_000, 100_000),
+            pause=(5_000, 20_000),
+            partition=(5_000, 30_000),
+            heal=(20_000, 100_000),
+            crash=(5_000, 30_000),
+            restart=(50_000, 300_000),
+            max_log_count=(1_000, 60, 20),
         ),
         Profile(
             name="hasty",

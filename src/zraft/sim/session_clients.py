@@ -19,6 +19,7 @@ from zraft.sim.checks.ghost import Violation
 from zraft.sim.checks.sessions import LOCK, SessionChecks, Watched
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Owner, Scheduler
+from zraft.sim.stream_clients import SimStream
 from zraft.types import Millis, PeerId, Value
 from zraft.wire.failures import Failed, FailureCode
 from zraft.wire.frames import array_of
@@ -26,9 +27,11 @@ from zraft.wire.requests import Result, SessionRequest, decode_replies, encode_i
 from zraft.wire.session_requests import (
     Ping,
     SessionQuery,
+    SessionWatch,
     SessionWrite,
     StartSession,
     StopSession,
+    Streamed,
     Triggered,
     TriggerReason,
     decode_opened,
@@ -70,6 +73,7 @@ class SessionClient:
         timeout_ms: Millis,
         *,
         falls_silent: bool,
+        stream: SimStream | None = None,
     ) -> None:
         self.owner = Owner(name)
         self.name = name
@@ -95,6 +99,7 @@ class SessionClient:
         self.served = 0
         self.fired = 0
         self._watches: dict[int, Watched] = {}
+        self.stream = stream
         self.token = 0
         """The index at which it took the lock that it has; 0: it has none."""
         self._taken_after: dict[int, int] = {}
@@ -158,6 +163,8 @@ class SessionClient:
             self._scheduler.after(nap_ms, self._hurry, chance.between(1, 30), owner=self.owner)
             return
         self._scheduler.after(1 + chance.exponential(max(self.timeout_ms // 10, 1)), self._tick, owner=self.owner)
+        if self.session and self.stream is not None and (self.is_resting or self.stream.is_due):
+            self._send([self._streaming(self.stream)])
         if not self.session:
             if not self.is_resting:
                 self._send([self._opening()])
@@ -226,6 +233,9 @@ class SessionClient:
         raw = msgspec.Raw(encode_value(["get", key]))
         return self._ask(lambda n: SessionQuery(n, self._target.name, self.session, self._token, raw, n), key=key)
 
+    def _streaming(self, stream: SimStream) -> bytes:
+        return self._ask(lambda n: stream.request(n, self._target.name, self.session, self._token))
+
     def _place(self, sequence: int) -> int:
         """The value of the counter once the writes up to `sequence` have run."""
         return (sequence + 1) // 2
@@ -244,6 +254,10 @@ class SessionClient:
         for reply in decode_replies(frame):
             if isinstance(reply, Triggered):
                 self._triggered(reply)
+                continue
+            if isinstance(reply, Streamed):
+                if self.stream is not None:
+                    self.stream.pushed(reply)
                 continue
             asked = self._asked.pop(reply.id, None)
             if asked is None:
@@ -274,6 +288,8 @@ class SessionClient:
                 self._triggered(self._early.pop(request.watch))
         elif isinstance(request, StopSession):
             self._renew()
+        elif isinstance(request, SessionWatch) and self.stream is not None:
+            self.stream.answered(result)
 
     def _written(self, sequence: int, result: Result) -> None:
         is_first = sequence not in self._answered
@@ -310,6 +326,8 @@ class SessionClient:
             case FailureCode.SESSION_EXPIRED if not isinstance(request, StartSession):
                 self._checks.told_gone(self)
                 self._renew()
+            case FailureCode.LAGGED if isinstance(request, SessionWatch) and self.stream is not None:
+                self.stream.lagged(request, failed)
             case FailureCode.NOT_LEADER if failed.leader is not None:
                 self._target = failed.leader
             case FailureCode.REQUEST_ERROR if failed.executed == MAYBE and asked.sequence <= self._known:

@@ -22,6 +22,7 @@ from zraft.errors import (
     CreateError,
     CreateProblem,
     Executed,
+    Lagged,
     LeaderChanged,
     MembershipError,
     NewerExists,
@@ -42,6 +43,7 @@ from zraft.errors import (
     UsageError,
     WatchNotSupported,
 )
+from zraft.limits import MAX_TERM
 from zraft.types import PeerId, Value
 from zraft.wire.values import decode_value, encode_value
 
@@ -76,6 +78,7 @@ class FailureCode(IntEnum):
     CHANGE_IN_PROGRESS = 20
     PEERS_CHANGED = 21
     CATCH_UP_TIMEOUT = 22
+    LAGGED = 23
     CREATE_ERROR = 32
 
 
@@ -94,7 +97,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     retry_after: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Of OVERLOADED: seconds."""
     detail: msgspec.Raw = _NOTHING
-    """Of REJECTED a value; of CREATE_ERROR an array of [peer, problem]; of PEERS_CHANGED an array of peers."""
+    """Of REJECTED a value; of CREATE_ERROR an array of [peer, problem]; of PEERS_CHANGED an array of peers; of
+    LAGGED an index."""
 
 
 _PLAIN: Final[dict[FailureCode, type[RequestError]]] = {
@@ -125,6 +129,7 @@ _CODES: Final[dict[type[Exception], FailureCode]] = {
     PeersChanged: FailureCode.PEERS_CHANGED,
     BackendError: FailureCode.BACKEND_ERROR,
     CreateError: FailureCode.CREATE_ERROR,
+    Lagged: FailureCode.LAGGED,
 }
 
 _WITH_FIELDS: Final[dict[FailureCode, Callable[[Failed], RequestError]]] = {
@@ -135,6 +140,7 @@ _WITH_FIELDS: Final[dict[FailureCode, Callable[[Failed], RequestError]]] = {
     FailureCode.REJECTED: lambda failed: Rejected(failed.reason, decode_value(failed.detail)),
     FailureCode.BACKEND_ERROR: lambda failed: BackendError(failed.reason),
     FailureCode.PEERS_CHANGED: lambda failed: PeersChanged(failed.text, peers=_peers(decode_value(failed.detail))),
+    FailureCode.LAGGED: lambda failed: Lagged(failed.text, index=_index(decode_value(failed.detail))),
 }
 
 
@@ -159,6 +165,8 @@ def error_to_failed(id: int, error: RequestError | CreateError) -> Failed:
         return Failed(id, code, executed, text, leader=error.leader)
     if isinstance(error, PeersChanged):
         return Failed(id, code, executed, text, detail=msgspec.Raw(encode_value([str(peer) for peer in error.peers])))
+    if isinstance(error, Lagged):
+        return Failed(id, code, executed, text, detail=msgspec.Raw(encode_value(error.index)))
     if isinstance(error, Overloaded):
         return Failed(id, code, executed, text, reason=error.reason, retry_after=error.retry_after)
     return Failed(id, code, executed, text)
@@ -186,6 +194,12 @@ def _peers(detail: Any) -> list[PeerId]:
         return [PeerId.parse(peer) for peer in detail]
     except (TypeError, ValueError, AttributeError) as error:
         raise ProtocolError("not a list of peers") from error
+
+
+def _index(detail: Any) -> int:
+    if type(detail) is not int or not 0 <= detail <= MAX_TERM:
+        raise ProtocolError("not an index")
+    return detail
 
 
 def _problems(detail: Any) -> dict[PeerId, CreateProblem]:

@@ -23,9 +23,11 @@ from zraft.wire.session_requests import (
     Ping,
     ResumeSession,
     SessionQuery,
+    SessionWatch,
     SessionWrite,
     StartSession,
     StopSession,
+    Streamed,
     Triggered,
 )
 
@@ -137,7 +139,9 @@ class RemovePeer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False)
     conf_index: _Index = 0
 
 
-SessionRequest: TypeAlias = StartSession | ResumeSession | SessionWrite | SessionQuery | Ping | StopSession
+SessionRequest: TypeAlias = (
+    StartSession | ResumeSession | SessionWrite | SessionQuery | SessionWatch | Ping | StopSession
+)
 
 PlainRequest: TypeAlias = (
     Write | Query | Stat | GetConf | ListPeers | StartPeer | Bootstrap | ChangeMembership | Transfer | RemovePeer
@@ -268,7 +272,7 @@ class Started(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     member: Member
 
 
-Reply: TypeAlias = Result | Failed | Status | Conf | Peers | Started | Triggered
+Reply: TypeAlias = Result | Failed | Status | Conf | Peers | Started | Triggered | Streamed
 
 _Requests = Annotated[list[Request], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]
 _Replies = Annotated[list[Reply], msgspec.Meta(min_length=1, max_length=ITEMS_PER_FRAME)]

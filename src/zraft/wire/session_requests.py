@@ -3,6 +3,7 @@
     StartSession ─> Result([session, timeout, last])         SessionWrite ─> Result(index, value)
     ResumeSession ─> the same                                SessionQuery ─> Result(index, value) ... Triggered
     Ping ─> Result(index)                                    StopSession ─> Result(index)
+    SessionWatch ─> Result(index, chunk), and after one without entries once: Streamed(chunk)
 
 All travel in the same REQUESTS and REPLIES frames as everything else. Each request is answered exactly once, by its
 `id`; a `Triggered` bears the number of its watch and follows the Result of the query that set it, in the same stream.
@@ -33,6 +34,7 @@ import msgspec
 
 from zraft.errors import ProtocolError
 from zraft.limits import MAX_SESSION_TIMEOUT_MS, MAX_TERM
+from zraft.wire.changes import Chunk
 
 TOKEN_BYTES: Final = 16
 
@@ -140,6 +142,30 @@ class StopSession(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False
     token: _Token
 
 
+class SessionWatch(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
+    """The changes of `key`, or of every key that begins so, after the entry at index `after`; None: from now on.
+
+    Answered by `Result`, whose value is a `changes.Chunk` up to its index. Where that has entries the next piece is to
+    be asked for. Where it has none the stream is *set*: it gets one `Streamed`, under the number `watch`, when there is
+    something to say, and is then set no more. So the client decides how much is on its way, and the leader keeps
+    nothing for a client that does not read. While it is set the index of each Result of a `Ping` that follows on this
+    connection, before the Streamed, is one up to which nothing was left out.
+
+    `watch` is chosen as that of a query; asked again with the same number it takes the place of the earlier one. LAGGED
+    (no): changes after `after` are gone, up to the index that it names. WATCH_NOT_SUPPORTED (no), REJECTED (no): the
+    backend reports no changes, or says that this is no key. OVERLOADED (no), reason "watches", as for a query.
+    """
+
+    id: _Number
+    peer: _Name
+    session: _Session
+    token: _Token
+    watch: _Number
+    key: msgspec.Raw
+    is_prefix: bool = False
+    after: _Index | None = None
+
+
 class TriggerReason(IntEnum):
     """Why a watch fired."""
 
@@ -159,6 +185,17 @@ class Triggered(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     id: _Number
     index: _Index
     reason: TriggerReason
+
+
+class Streamed(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """Pushed to the stream that is set under number `id` of this connection: what follows the index it asked for.
+
+    It is set no more: the next piece is to be asked for. A chunk without entries says that nothing changed up to its
+    index, or, where that is the index asked for, that there is something to hear by asking: another leader, a refusal.
+    """
+
+    id: _Number
+    chunk: Chunk
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -8,6 +8,7 @@ from tests.sim.mutants.membership import MEMBERSHIP
 from tests.sim.mutants.mutation import Change, Mutant
 from tests.sim.mutants.played import PLAYED
 from tests.sim.mutants.recovery import RECOVERY
+from tests.sim.mutants.streams import STREAMS
 from tests.sim.mutants.votes import VOTES
 
 _PEER = "zraft.peer.peer:Peer"
@@ -235,6 +236,20 @@ MUTANTS = (
         near=23,
     ),
     Mutant(
+        "BM-066",
+        "a leader that was followed a moment ago reads without asking again",
+        (
+            Change(
+                f"{_CORE}.reads:_is_confirmed",
+                "progress.round >= role.read_round",
+                "progress.round >= role.read_round - 3",
+            ),
+        ),
+        "stale",
+        median=29,
+        near=28,
+    ),
+    Mutant(
         "BM-067",
         "a leader reads without asking whether it still leads",
         (
@@ -265,7 +280,8 @@ MUTANTS = (
             Change("zraft.peer.keeper:Keeper._of_session", "elif ending is not None:", "elif False:"),
         ),
         "sessions",
-        median=6,
+        median=5,
+        near=5,
     ),
     Mutant(
         "BM-070",
@@ -298,21 +314,21 @@ MUTANTS = (
     ),
     Mutant(
         "tokens",
-        "the ids of sessions that have ended are given to new ones",
+        "a later session has a lower id",
         (
             Change(
                 "zraft.session.sessions:Sessions.open",
                 "session = Session(index,",
-                "index = next((n for n in range(1, index) if n not in self._by_id), index); session = Session(index,",
+                "index = 1_000_000 - index; session = Session(index,",
             ),
         ),
         "sessions",
         median=1,
     ),
     Mutant(
-        "turns",
-        "an end leaves its temporary data to whoever comes next, and a session is ended while its client lives",
-        (Change("zraft.peer.keeper:Keeper._extend", "now + session.timeout_ms", "now + session.timeout_ms // 4"),),
+        "lock",
+        "a transaction acts though its condition does not hold, and two have one lock",
+        (Change("zraft.machine.table_txn:txn", "succeeded = all(holds)", "succeeded = any(holds) or ctx.temporary"),),
         "sessions",
         median=1,
     ),
@@ -328,7 +344,8 @@ MUTANTS = (
         "a watch outlives the leadership in which it was set",
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
-        median=2,
+        median=5,
+        near=3,
     ),
     Mutant(
         "BM-083",
@@ -336,8 +353,8 @@ MUTANTS = (
         (
             Change(
                 "zraft.peer.keeper:Keeper.applied",
-                "self.watches.fire(machine.take_changes())",
-                "self.watches.fire(machine.take_changes()[1:])",
+                "self.watches.fire(changes)",
+                "self.watches.fire(changes[1:])",
             ),
         ),
         "sessions",
@@ -349,13 +366,14 @@ MUTANTS = (
         (
             Change(
                 "zraft.peer.watches:Watches.fire",
-                "plain = _plain(",
-                "if type(key) is Change and key.kind != 'put': continue\n            plain = _plain(",
+                "for key in keys:",
+                "for key in [key for key in keys if type(key) is not Change or key.kind == 'put']:",
             ),
         ),
         "sessions",
         median=1,
     ),
+    *STREAMS,
     Mutant(
         "BM-090",
         "the leader counts itself before its disk is done",

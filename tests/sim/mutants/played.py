@@ -57,7 +57,7 @@ PLAYED = (
         (
             Change(
                 "zraft.session.machine:ReplicatedMachine._apply_items",
-                'outcome = failed(error, executed="yes")',
+                'outcome, changed = failed(error, executed="yes"), ()',
                 "raise",
             ),
         ),

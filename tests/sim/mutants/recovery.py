@@ -16,8 +16,8 @@ RECOVERY = (
             Change(f"{_CORE}.election:may_campaign", "if replica.abstains_below:", "if False:"),
         ),
         "recovery",
-        median=3,
-        near=3,
+        median=2,
+        near=2,
     ),
     Mutant(
         "BM-096",

@@ -26,6 +26,7 @@ ZraftError
         SessionClosed
         ConnectionTimeout
         WatchNotSupported
+        Lagged
         Rejected
         BackendError
         MembershipError
@@ -53,6 +54,7 @@ ERRORS: list[zraft.ZraftError] = [
     zraft.RequestTimeout("t", executed="no"),
     zraft.NotLeader("n", leader=PEER),
     zraft.Overloaded("o", reason="disk_full", retry_after=2.5),
+    zraft.Lagged("l", index=5),
     zraft.Rejected("code", {"a": [1]}),
     zraft.BackendError("ValueError"),
     zraft.CreateError({PEER: "node_down"}),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 import pytest
 
 import zraft
 from tests.stack.clusters import wait_until
-from tests.stack.recipes.playing import WAIT_S, deposed, expire, in_line, play
-from zraft import table
+from tests.stack.recipes.playing import LONG, SHORT, WAIT_S, deposed, expire, in_line, play
+from zraft import blocking, table
+from zraft.blocking import recipes as plain
 from zraft.client.caller import each
 from zraft.errors import RequestTimeout, SessionExpired, UsageError
 from zraft.recipes import Election, Lock, RWLock, Semaphore
@@ -113,6 +116,38 @@ def test_a_session_that_expires_while_it_waits_has_nothing(
                 await waiting
 
     play(cluster, story, sessions=2)
+
+
+def test_a_client_that_was_held_up_for_too_long_has_nothing(cluster: BlockingCluster) -> None:
+    """The lock became free meanwhile, and word of it has come: the session has expired nevertheless (BM-074)."""
+
+    async def story(sessions: list[zraft.Session]) -> None:
+        waiting = asyncio.create_task(Lock(sessions[0], "stalled").acquire())
+        await asyncio.to_thread(wait_contenders, holder_session, 2)
+        releasing = threading.Thread(target=holder.release)
+        releasing.start()
+        time_stands_still(SHORT * 1.3)
+        releasing.join()
+        with pytest.raises(SessionExpired):
+            await waiting
+
+    with blocking.start_session(cluster.peers, LONG) as holder_session:
+        holder = plain.Lock(holder_session, "stalled")
+        holder.acquire()
+        play(cluster, story, timeout=SHORT)
+        assert plain.Lock(holder_session, "stalled").acquire(timeout=WAIT_S) > 0
+
+
+def time_stands_still(seconds: float) -> None:
+    """For the event loop that calls it."""
+    time.sleep(seconds)
+
+
+def wait_contenders(session: blocking.Session, count: int) -> None:
+    """So many have it or wait for it, or had to give up by now."""
+    deadline = time.monotonic() + SHORT
+    while len(plain.Lock(session, "stalled").contenders()) != count and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def test_a_turn_that_somebody_removed_is_told(cluster: BlockingCluster) -> None:

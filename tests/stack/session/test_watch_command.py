@@ -45,7 +45,7 @@ def test_a_key_is_watched_from_before_it_is_there_until_it_is_gone(group: Cluste
         assert group.cli("delete", "colour").returncode == 0
         assert line(process) == "(no such key)"
         process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT_S) == 130
+        assert process.wait(WAIT_S) == 0
         assert process.stderr is not None
         assert process.stderr.read().strip() == ""
     finally:
@@ -54,23 +54,32 @@ def test_a_key_is_watched_from_before_it_is_there_until_it_is_gone(group: Cluste
 
 
 @pytest.mark.timeout(60)
-def test_a_table_is_watched_with_the_history_of_its_entries(make_cluster: MakeCluster) -> None:
-    """For programs; it ends after so many lines."""
+def test_a_table_is_watched_by_key_and_by_prefix(make_cluster: MakeCluster) -> None:
+    """For programs; it ends after so many lines, and another one goes on from the index of any."""
     cluster = make_cluster(1)
     assert cluster.cli("create", cluster.peers_text, "--backend", "table").returncode == 0
     assert cluster.cli("put", "colour", "red").returncode == 0
     process = watching(cluster, "colour", "--json", "--count", "2")
     try:
         first = json.loads(line(process))
-        assert (first["key"], first["value"], first["version"]) == ("colour", "red", 1)
+        assert (first["key"], first["value"], first["kind"]) == ("colour", "red", "now")
         assert cluster.cli("put", "colour", "blue").returncode == 0
         second = json.loads(line(process))
-        assert (second["value"], second["version"]) == ("blue", 2)
-        assert second["index"] >= second["modified_index"] > first["modified_index"]
+        assert (second["key"], second["value"], second["kind"]) == ("colour", "blue", "put")
+        assert second["index"] > first["index"]
         assert process.wait(WAIT_S) == 0
     finally:
         process.kill()
         process.communicate()
+    assert cluster.cli("delete", "colour").returncode == 0
+    later = cluster.cli("watch", "--prefix", "col", "--from-index", str(first["index"]), "--count", "2")
+    assert (later.stdout.splitlines(), later.returncode) == (["colour blue", "colour (no such key)"], 0)
+
+
+def test_what_cannot_be_watched_is_one_line_that_says_so(group: Cluster) -> None:
+    """A prefix of a dict, and neither a key nor a prefix."""
+    assert "reports no changes of the prefix" in refused(group.cli("watch", "--prefix", "c"))
+    assert "name a key, or a --prefix" in refused(group.cli("watch"))
 
 
 def test_nobody_there_is_one_line_that_says_so(tmp_path: Path) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import msgspec
 import pytest
 
 from tests.raftkit.cluster import Host
 from tests.raftkit.walk import Walk
 from zraft.core import checkpoint, invariants
+from zraft.core.checkpoint import (
+    Held,
+    HeldCandidate,
+    HeldFollower,
+    HeldLeader,
+    HeldPreCandidate,
+    HeldProgress,
+    HeldSaves,
+)
 from zraft.core.events import Event
 from zraft.core.output import Output
+from zraft.core.progress import Progress
 from zraft.core.raft import Raft
-from zraft.core.roles import Leader
+from zraft.core.replica import Replica
+from zraft.core.roles import Candidate, Follower, Leader, PreCandidate
+from zraft.core.saves import Saves
 
 EVERY = 9
 """A new checkpoint after so many steps of one replica: every stretch of weather is seen from many beginnings."""
@@ -77,3 +91,18 @@ def test_a_held_log_stays_as_it_was() -> None:
         resumed = [checkpoint.resume(*state).log for state, _, _ in held]
         assert [log.parts() for log in resumed] == kept
         assert [log.memory_bytes for log in resumed] == sizes
+
+
+def test_every_field_of_every_part_is_named() -> None:
+    """One that is forgotten might matter only in weather that no seed brings."""
+    made_again = {"is_hard_state_due", "log", "out", "told_basis"}
+    assert {*Replica.__slots__} - {*Held.__struct_fields__} == made_again
+    assert {*Saves.__slots__} == {*HeldSaves.__struct_fields__}
+    assert {*Progress.__slots__} == {*HeldProgress.__struct_fields__}
+    for role, held in (
+        (Follower, HeldFollower),
+        (PreCandidate, HeldPreCandidate),
+        (Candidate, HeldCandidate),
+        (Leader, HeldLeader),
+    ):
+        assert [field.name for field in fields(role)] == list(held.__struct_fields__)

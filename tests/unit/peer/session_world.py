@@ -8,15 +8,18 @@ import msgspec
 
 from tests.unit.peer.world import Asker, World
 from zraft.errors import RequestError
+from zraft.wire.changes import Chunk, Entry, Prefix, decode_chunk, entries_of
 from zraft.wire.failures import Failed, failed_to_error
 from zraft.wire.requests import Reply, Result
 from zraft.wire.session_requests import (
     Ping,
     ResumeSession,
     SessionQuery,
+    SessionWatch,
     SessionWrite,
     StartSession,
     StopSession,
+    Streamed,
     Triggered,
     decode_opened,
 )
@@ -33,10 +36,13 @@ class Owner(Asker):
         self.world, self.token, self.timeout_ms = world, token, timeout_ms
         self.session = self.sequence = 0
         self.fired: list[Triggered] = []
+        self.streamed: list[Streamed] = []
 
     def take(self, reply: Reply) -> None:
         if isinstance(reply, Triggered):
             self.fired.append(reply)
+        elif isinstance(reply, Streamed):
+            self.streamed.append(reply)
         else:
             super().take(reply)
 
@@ -78,6 +84,31 @@ class Owner(Asker):
     def query(self, node: str, query: Any, watch: int = 0) -> int:
         raw = msgspec.Raw(encode_value(query))
         return self.world.ask(node, lambda n: SessionQuery(n, "p", self.session, self.token, raw, watch), self)
+
+    def watch(self, node: str, key: Any, watch: int, after: int | None = None) -> int:
+        """The next piece of a stream."""
+        prefix = key.key if isinstance(key, Prefix) else key
+        raw = msgspec.Raw(encode_value(prefix))
+        return self.world.ask(
+            node,
+            lambda n: SessionWatch(n, "p", self.session, self.token, watch, raw, isinstance(key, Prefix), after),
+            self,
+        )
+
+    def chunk(self, number: int) -> Chunk:
+        """What it brought."""
+        reply = self.reply(number)
+        assert isinstance(reply, Result), reply
+        assert decode_chunk(reply.value).index == reply.index
+        return decode_chunk(reply.value)
+
+    def piece(self, node: str, key: Any, watch: int, after: int | None = None) -> tuple[int, list[Entry]]:
+        """Up to where it says everything, and what it says, asked and answered at this moment."""
+        number = self.watch(node, key, watch, after)
+        self.world.settle()
+        chunk = self.chunk(number)
+        assert after is None or chunk.after == after
+        return chunk.index, entries_of(chunk)
 
     def outcome(self, number: int) -> Any:
         """The value of an answer, or the class of its error with what it says of the execution."""

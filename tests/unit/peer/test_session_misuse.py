@@ -195,7 +195,7 @@ def test_what_the_backend_refuses_changes_no_data(scene: Scene, command: Any, co
         StartSession(1, "p", TOKEN, 0),
         StartSession(1, "p", TOKEN, -5),
     ],
-    ids=str,
+    ids=lambda request: type(request).__name__,  # the text of a Raw is where it lies in memory
 )
 def test_no_request_without_a_session_reaches_a_replica(request_: Any) -> None:
     """Temporary data needs a session: bytes that say otherwise end their connection at the door."""

@@ -46,7 +46,7 @@ def raft_settings(**changes: Any) -> RaftSettings:
 
 def host_settings(**changes: Any) -> HostSettings:
     """Settings of a host; arguments of the protocol's go there."""
-    names = ("max_command_bytes", "max_result_bytes", "snapshots", "alarm_entries")
+    names = ("max_command_bytes", "max_result_bytes", "snapshots", "history", "alarm_entries")
     own = {name: changes.pop(name) for name in names if name in changes}
     store = StoreSettings(segment_bytes=changes.pop("segment_bytes", 1 << 16))
     return HostSettings(raft=raft_settings(**changes), store=store, **own)

@@ -227,7 +227,7 @@ def test_a_time_entry_does_what_is_due() -> None:
     replica.apply_batch(single(1, Kind.TIME, time=99))
     assert (times, replica.take_changes()) == ([], [])
     assert replica.apply_batch(single(2, Kind.TIME, time=100)) == [None]
-    assert (times, replica.take_changes()) == ([100], [(2, ("gone",))])
+    assert (times, replica.take_changes()) == ([100], [(2, (Change("gone", None, "expire"),))])
     backend.on_due = lambda: None
     replica.apply_batch(single(3, Kind.TIME, time=300))
     assert times == [100]

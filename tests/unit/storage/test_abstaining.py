@@ -13,6 +13,7 @@ from zraft.core.entries import HardState, Membership, SnapshotMark
 from zraft.errors import StorageError
 from zraft.storage import hard_state as state_files
 from zraft.storage.hard_state import STATE_FILES, decode_state
+from zraft.storage.records import RecordKind
 from zraft.storage.recovery import survey
 from zraft.storage.replica import RecoveredReplica
 from zraft.storage.segments import list_segments, segment_name
@@ -219,3 +220,32 @@ def test_a_survey_changes_nothing() -> None:
     assert found.traces[meta("a").incarnation].row.hard_state.abstains_below == 4
     assert decode_state(before[STATE_FILES[0]])
     assert states
+
+
+def test_a_log_that_cannot_be_understood_without_what_was_lost_is_given_up_whole() -> None:
+    """Its first batch was copied forward, behind the place that rotted: the second one alone is no log."""
+    host = Host(FakeDisk())
+    host.create("a", HardState(3))
+    host.create("b", HardState(3))
+    host.write("a", batch(1, size=300))
+    first = 1
+    while segment_name(4) not in host.disk.names():
+        host.write("b", batch(first, size=900))
+        first += 1
+    host.write("a", batch(2, size=310))
+    while segment_name(1) in host.disk.names():
+        host.write("b", batch(first, size=900))
+        host.compact("b", mark(first), first + 1)
+        host.pump()
+        first += 1
+    disk = host.disk.copy()
+    ours = [item for item in places(disk) if item[4] == meta("a").incarnation]
+    assert [(item[2], item[3]) for item in ours] == [(310, RecordKind.BATCH), (300, RecordKind.COPY)]
+    name, offset = next(
+        (item[0], item[1]) for item in places(disk) if item[4] == meta("b").incarnation and item > ours[0]
+    )
+    disk.flip(name, offset + 30)
+    assert "a" in rotten_in(disk)
+    found = given_up(disk, rotten_in(disk))["a"]
+    assert (seen(found), found.fault) == ((SnapshotMark(), [], []), None)
+    assert found.recovered.hard_state == HardState(4, None, 4)

@@ -10,6 +10,7 @@ from zraft.errors import (
     BackendError,
     CorruptData,
     CreateError,
+    Lagged,
     LeaderChanged,
     MembershipError,
     NotLeader,
@@ -78,6 +79,9 @@ def test_the_fields_of_errors_arrive() -> None:
     assert isinstance(backend, BackendError)
     assert (backend.type, backend.executed) == ("KeyError", "yes")
     assert "inside" not in str(backend)
+    lagged = across(Lagged(index=7))
+    assert isinstance(lagged, Lagged)
+    assert (lagged.index, lagged.executed, str(lagged)) == (7, "no", str(Lagged(index=7)))
 
 
 def test_what_stood_in_the_way_of_a_replica_arrives() -> None:
@@ -129,7 +133,7 @@ def test_a_long_text_is_cut() -> None:
     "fields",
     [
         [2, 1, 0, 0],
-        [2, 1, 23, 0],
+        [2, 1, 24, 0],
         [2, 1, 255, 0],
         [2, 1, 1, 3],
         [2, 1, 1, -1],
@@ -151,3 +155,10 @@ def test_a_malformed_list_of_problems_is_a_protocol_error(detail: object) -> Non
         failed_to_error(failed)
     with pytest.raises(ProtocolError):
         failed_to_error(Failed(1, FailureCode.REJECTED, 0, detail=msgspec.Raw(b"\xc1")))
+
+
+@pytest.mark.parametrize("detail", [None, -1, "5", True, 1 << 63])
+def test_a_malformed_index_is_a_protocol_error(detail: object) -> None:
+    """Where history begins is a number of the log, or nothing."""
+    with pytest.raises(ProtocolError, match="not an index"):
+        failed_to_error(Failed(1, FailureCode.LAGGED, 0, detail=msgspec.Raw(encode_value(detail))))

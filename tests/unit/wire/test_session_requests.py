@@ -7,6 +7,7 @@ import pytest
 
 from zraft.errors import ProtocolError
 from zraft.limits import MAX_SESSION_TIMEOUT_MS, MAX_TERM
+from zraft.wire.changes import Chunk
 from zraft.wire.frames import array_of
 from zraft.wire.requests import Reply, Request, decode_replies, decode_requests, encode_item
 from zraft.wire.session_requests import (
@@ -14,9 +15,11 @@ from zraft.wire.session_requests import (
     Ping,
     ResumeSession,
     SessionQuery,
+    SessionWatch,
     SessionWrite,
     StartSession,
     StopSession,
+    Streamed,
     Triggered,
     TriggerReason,
     decode_opened,
@@ -35,9 +38,15 @@ REQUESTS: list[Request] = [
     SessionQuery(6, "a", 17, TOKEN, RAW, 6),
     Ping(7, "a", 17, TOKEN),
     StopSession(8, "a", 17, TOKEN),
+    SessionWatch(9, "a", 17, TOKEN, 10, RAW),
+    SessionWatch(11, "a", 17, TOKEN, 10, RAW, True, 12),
 ]
 
-REPLIES: list[Reply] = [Triggered(6, 40, TriggerReason.CHANGE), Triggered(9, 0, TriggerReason.CHANGE_LEADER)]
+REPLIES: list[Reply] = [
+    Triggered(6, 40, TriggerReason.CHANGE),
+    Triggered(9, 0, TriggerReason.CHANGE_LEADER),
+    Streamed(10, Chunk(12, 20, [RAW])),
+]
 
 
 def test_requests_and_pushes_come_back_as_they_went() -> None:
@@ -55,7 +64,9 @@ def test_the_bytes_of_session_requests_do_not_change() -> None:
     assert encode_item(SessionQuery(1, "a", 17, TOKEN, RAW, 6)).hex() == f"971701a16111{token}{raw}06"
     assert encode_item(Ping(1, "a", 17, TOKEN)).hex() == f"951801a16111{token}"
     assert encode_item(StopSession(1, "a", 17, TOKEN)).hex() == f"951901a16111{token}"
+    assert encode_item(SessionWatch(1, "a", 17, TOKEN, 6, RAW, True, 5)).hex() == f"991a01a16111{token}06{raw}c305"
     assert encode_item(Triggered(6, 40, TriggerReason.CHANGE)).hex() == "9414062801"
+    assert encode_item(Streamed(6, Chunk(4, 5, [RAW]))).hex() == f"93150693040591{raw}"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +87,8 @@ def test_the_bytes_of_session_requests_do_not_change() -> None:
         [24, 1, "a", 17],
         [24, 1, "a", 17, "tttttttttttttttt"],
         [25, 1, "a", -17, TOKEN],
+        [26, 1, "a", 17, TOKEN, 6, None, False, -1],
+        [26, 1, "a", 17, TOKEN, 6],
     ],
 )
 def test_what_is_no_session_request_is_refused(item: list[object]) -> None:

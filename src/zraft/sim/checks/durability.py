@@ -46,6 +46,8 @@ def check_recovered(ledger: Ledger, node: GhostNode, recovered: Found) -> Trail:
         if found.term <= state.term or found.abstains_below <= state.term:
             raise Violation("durability D4", f"{node.me} lost data and comes back with {found}, durable was {state}")
         return trail
+    if found.abstains_below and node.promised is not None:
+        return trail  # what it has does not count yet: it may be a snapshot that the journal had not heard of
     durable = node.disk.end
     is_kept = _holds(trail, durable) or _was_truncated(node, durable.last) or _was_replaced(node, trail, recovered.mark)
     if durable.last and not is_kept:

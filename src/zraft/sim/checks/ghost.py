@@ -172,12 +172,14 @@ class GhostNode:
                 self.disk.become(ledger.committed, save.reset_to.index)
             for mark in save.marks:
                 self.disk.append(mark)
-            if self.promised is not None and (save.marks or save.reset_to is not None):
-                self._promise(self.promised)
+            if save.marks or save.reset_to is not None:
+                self.promise()
 
-    def _promise(self, promised: Trail) -> None:
-        """The same save, where nothing was lost: what it has already stays, with what follows it (§3.5)."""
-        end = self.disk.end
+    def promise(self) -> None:
+        """A save of an abstaining replica, where nothing was lost: what is there stays, with what follows it (§3.5)."""
+        promised, end = self.promised, self.disk.end
+        if promised is None:
+            return
         known = promised.at(end.last)
         if known is None or known.digest != end.digest:
             promised.become(self.disk, end.last)

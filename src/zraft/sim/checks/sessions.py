@@ -20,6 +20,7 @@ from zraft.machine.table_backend import TableBackend
 from zraft.machine.table_types import Get
 from zraft.session.machine import ReplicatedMachine
 from zraft.sim.checks.ghost import Trail, Violation
+from zraft.sim.checks.streams import StreamChecks
 from zraft.types import NOT_FOUND, Index, Millis, PeerId
 from zraft.wire.values import encode_value
 
@@ -76,6 +77,7 @@ class SessionChecks:
         self._sent: dict[str, int] = {}
         self._fired: list[tuple[Watched, Index]] = []
         self.ended = 0
+        self.streams = StreamChecks()
 
     # -- while it runs
 
@@ -183,7 +185,9 @@ class SessionChecks:
                 raise Violation("sessions", text)
             counted += count
         changed: dict[object, list[Index]] = {}
-        for index, keys in machine.take_changes():
+        changes = machine.take_changes()
+        self.streams.judge(changes)
+        for index, keys in changes:
             for key in keys:
                 changed.setdefault(key.key if isinstance(key, Change) else key, []).append(index)
         for token, name in self._tokens.items():

@@ -49,10 +49,13 @@ class Checks:
         node.start_life()
         node.issued = replica.saves.issued
         node.log = trail
-        if durability.has_lost(node, found.hard_state) and node.promised is None:
+        before, has_lost = node.disk.end.digest, durability.has_lost(node, found.hard_state)
+        if has_lost and node.promised is None:
             node.promised = Trail()
             node.promised.become(node.disk, node.disk.end.last)
         node.disk.become(trail, trail.end.last)
+        if not has_lost and node.disk.end.digest != before:
+            node.promise()  # a save that was under way had become durable
         node.disk_state = found.hard_state
         node.commit_index = replica.commit_index
         node.term, node.voted_for = replica.current_term, replica.voted_for
