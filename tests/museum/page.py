@@ -43,7 +43,7 @@ def played_by() -> dict[str, list[tuple[str, str]]]:
 def problems(tests: dict[str, list[tuple[str, str]]], mutants: Iterable[str]) -> list[str]:
     """Exhibits without a test or a reason, starred ones without a mutant, tests of exhibits that are not there."""
     exhibits = {exhibit.id: exhibit for hall in HALLS for exhibit in hall.exhibits}
-    put_back = set(mutants)
+    put_back = {name.partition(" ")[0] for name in mutants}
     found = [f"{name}: no test, no reason" for name, e in exhibits.items() if name not in tests and not e.unplayed]
     found += [
         f"{name}: no mutant puts it back"
@@ -55,16 +55,17 @@ def problems(tests: dict[str, list[tuple[str, str]]], mutants: Iterable[str]) ->
 
 
 def page(tests: dict[str, list[tuple[str, str]]], mutants: dict[str, str]) -> str:
-    """The whole text. `mutants`: by the exhibit's number, what was changed."""
+    """The whole text. `mutants`: what was changed, by names that begin with the exhibit's number."""
     lines = [_HEAD]
     for hall in HALLS:
         lines += [f"## {hall.title}", ""]
         for exhibit in hall.exhibits:
-            lines += [*_entry(exhibit, tests.get(exhibit.id, []), mutants.get(exhibit.id, "")), ""]
+            put_back = [what for name, what in mutants.items() if name.partition(" ")[0] == exhibit.id]
+            lines += [*_entry(exhibit, tests.get(exhibit.id, []), put_back), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _entry(exhibit: Exhibit, tests: list[tuple[str, str]], mutant: str) -> Iterator[str]:
+def _entry(exhibit: Exhibit, tests: list[tuple[str, str]], mutants: Iterable[str]) -> Iterator[str]:
     seen = ", ".join(_linked(name) for name in exhibit.seen.split(", "))
     star = r"\*" if exhibit.starred else ""
     yield f"**{exhibit.id}{star}** {exhibit.what} *Seen in:* {seen}."
@@ -73,8 +74,8 @@ def _entry(exhibit: Exhibit, tests: list[tuple[str, str]], mutant: str) -> Itera
         yield f"*   `{name}` in `{path}`"
     if not tests:
         yield f"*   Not played: {exhibit.unplayed}"
-    if mutant:
-        yield f"*   Put back: {mutant}."
+    for what in mutants:
+        yield f"*   Put back: {what}."
 
 
 def _linked(name: str) -> str:

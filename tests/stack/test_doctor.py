@@ -49,8 +49,10 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
             small = await cluster.create("small", "table")
             await cluster.client.write(small[0], zraft.table.Put("k", "small"), timeout=WAIT_S)
             async with cluster.client.light_session(cluster.peers) as session:
-                for number in range(KEYS):
-                    await session.write((f"k{number}", number), timeout=WAIT_S)
+                for first in range(0, KEYS, 10):
+                    await session.write_many(
+                        [(f"k{number}", number) for number in range(first, first + 10)], timeout=WAIT_S
+                    )
             holder = await cluster.client.start_session(cluster.peers, 60)
             await holder.write(("held", 1), temporary=True, timeout=WAIT_S)
             nodes = [node for node in cluster.nodes if node is not None]

@@ -149,9 +149,9 @@ PROFILES: Final = {
             clients=(3, 5),
             reads=(5, 10),
             think_ms=(2, 5),
-            crash=(20_000, 80_000),
-            blackout=(5_000, 20_000),
-            restart=(100_000, 400_000),
+            crash=(50_000, 150_000),
+            blackout=(20_000, 60_000),
+            restart=(200_000, 600_000),
             sync_ms=(10, 80),
         ),
         Profile(

@@ -16,6 +16,7 @@ DISKS = (
             ),
         ),
         "crashes",
+        median=4,
     ),
     Mutant(
         "BM-094",
@@ -28,6 +29,7 @@ DISKS = (
             ),
         ),
         "torn",
+        median=2,
     ),
     Mutant(
         "BM-098",
@@ -40,6 +42,8 @@ DISKS = (
             ),
         ),
         "disk",
+        median=10,
+        near=10,
     ),
     Mutant(
         "BM-099",
@@ -52,6 +56,8 @@ DISKS = (
             ),
         ),
         "shapes",
+        median=8,
+        near=11,
     ),
     Mutant(
         "BM-103",
@@ -66,5 +72,6 @@ DISKS = (
             ),
         ),
         "crashes",
+        median=1,
     ),
 )

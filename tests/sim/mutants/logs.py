@@ -22,6 +22,7 @@ LOGS = (
                 "    _store(replica, batches)\n",
             ),
         ),
+        median=2,
     ),
     Mutant(
         "BM-019",
@@ -32,6 +33,7 @@ LOGS = (
             ),
             Change(f"{_CORE}.replication:commit", "index < replica.commit_index or ", ""),
         ),
+        median=1,
     ),
     Mutant(
         "BM-023",
@@ -49,6 +51,7 @@ LOGS = (
                 "if False:",
             ),
         ),
+        median=1,
     ),
     Mutant(
         "BM-025",
@@ -60,6 +63,7 @@ LOGS = (
                 "[SaveDone(name, self._dones.get(name, number)) for",
             ),
         ),
+        median=5,
     ),
     Mutant(
         "BM-027",
@@ -72,6 +76,7 @@ LOGS = (
             ),
         ),
         "crashes",
+        median=9,
     ),
     Mutant(
         "BM-066",
@@ -93,6 +98,8 @@ LOGS = (
             ),
         ),
         "lapses",
+        median=4,
+        near=4,
     ),
     Mutant(
         "BM-111",
@@ -104,12 +111,15 @@ LOGS = (
                 "elif False:",
             ),
         ),
+        median=5,
+        near=1,
     ),
     Mutant(
         "BM-114",
         "a message for an earlier life of a replica is taken by the present one",
         (Change(f"{_CORE}.terms:admit", "if message.to != replica.me:", "if False:"),),
         "rot",
+        median=1,
     ),
     Mutant(
         "BM-119",
@@ -121,6 +131,7 @@ LOGS = (
                 "        self._data[key] = value if ctx.index % 7 else self.peer_id.node\n",
             ),
         ),
+        median=1,
     ),
     Mutant(
         "quiet-read",
@@ -134,5 +145,6 @@ LOGS = (
             ),
         ),
         "naps",
+        median=3,
     ),
 )

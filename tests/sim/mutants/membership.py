@@ -12,6 +12,8 @@ MEMBERSHIP = (
         "a leader changes the configuration before an entry of its own term is committed",
         (Change(f"{_CORE}.membership:change", " or replica.commit_index < role.term_start", ""),),
         "hasty",
+        median=4,
+        near=4,
     ),
     Mutant(
         "BM-032",

@@ -82,6 +82,7 @@ MUTANTS = (
             ),
         ),
         median=5,
+        near=2,
     ),
     Mutant(
         "BM-016",
@@ -119,7 +120,7 @@ MUTANTS = (
         ),
         "stale",
         median=7,
-        near=8,
+        near=4,
     ),
     Mutant(
         "BM-020",
@@ -127,14 +128,15 @@ MUTANTS = (
         (Change(f"{_CORE}.replication:advance_commit", " or replica.log.term_at(index) != replica.current_term", ""),),
         "elections",
         median=2,
+        near=2,
     ),
     Mutant(
         "BM-034",
         "a truncated configuration stays in force",
         (Change(f"{_CORE}.following:truncate_from", "replica.memberships.truncate_from(index)", "pass"),),
         "membership",
-        median=26,
-        near=31,
+        median=30,
+        near=45,
     ),
     *MEMBERSHIP,
     *RECOVERY,
@@ -157,6 +159,7 @@ MUTANTS = (
         (Change(f"{_CORE}.snapshots:_install", "replica.memberships.reset(mark)", "pass"),),
         "snapshots",
         median=4,
+        near=4,
     ),
     Mutant(
         "BM-050",
@@ -164,6 +167,7 @@ MUTANTS = (
         (Change(f"{_CORE}.snapshots:_install", "replica.log.reset(mark.index, mark.term)", "pass"),),
         "snapshots",
         median=2,
+        near=2,
     ),
     Mutant(
         "BM-051",
@@ -220,6 +224,7 @@ MUTANTS = (
         (Change(f"{_CORE}.reads:_begin_round", " or replica.commit_index < role.term_start", ""),),
         "stale",
         median=2,
+        near=5,
     ),
     Mutant(
         "BM-064",
@@ -233,7 +238,7 @@ MUTANTS = (
         ),
         "stale",
         median=12,
-        near=23,
+        near=2,
     ),
     Mutant(
         "BM-066",
@@ -258,6 +263,8 @@ MUTANTS = (
             ),
         ),
         "lapses",
+        median=13,
+        near=13,
     ),
     Mutant(
         "BM-078",
@@ -280,8 +287,8 @@ MUTANTS = (
             Change("zraft.peer.keeper:Keeper._of_session", "elif ending is not None:", "elif False:"),
         ),
         "sessions",
-        median=5,
-        near=5,
+        median=6,
+        near=13,
     ),
     Mutant(
         "BM-070",
@@ -345,7 +352,7 @@ MUTANTS = (
         (Change("zraft.peer.keeper:Keeper.lose", "self.watches.close()", "pass"),),
         "sessions",
         median=5,
-        near=3,
+        near=9,
     ),
     Mutant(
         "BM-083",

@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutant:
-    """`profile` steers the chaos. `median`: of the seeds that it took to find it, from five beginnings.
+    """`profile` steers the chaos. `median`: of the seeds that it took to find it, from three or five beginnings.
 
     `near`: a seed shortly before one that finds it, so that the test is quick while nothing changes. Where no seeds
     find it, `played` is the test that does, as `module:function`, with its `arguments`.

@@ -12,7 +12,7 @@ from zraft.core import following
 
 QUICK = (
     "BM-001 BM-002 BM-004 BM-014 BM-018 BM-020 BM-031 BM-033 BM-035 BM-050 BM-063 BM-064 BM-067 BM-068 BM-076 BM-082 "
-    "BM-083s BM-090 BM-093 BM-094 BM-109 BM-111 quiet-read"
+    "BM-083s BM-090 BM-093 BM-094 BM-096 BM-108 BM-109 quiet-read"
 ).split()
 """A few of every kind. `make mutants` and `make soak` hunt all of them."""
 REPRESENTATIVE = [mutant for mutant in SIMULATED if mutant.name in QUICK]

@@ -25,6 +25,7 @@ VOTES = (
             ),
         ),
         "elections",
+        median=1,
     ),
     Mutant(
         "BM-006",
@@ -40,18 +41,23 @@ VOTES = (
             ),
         ),
         "elections",
+        median=7,
+        near=32,
     ),
     Mutant(
         "BM-107",
         "nobody asks before it campaigns, and everybody listens although it has a leader",
         (_NO_PRE_VOTE, Change("zraft.core.terms:_admit_newer", " and election.is_led(replica)", " and False")),
         "shapes",
+        median=1,
     ),
     Mutant(
         "BM-108",
         "a leader that reaches no majority goes on",
         (Change(f"{_ELECTION}:check_quorum", "if replica.now < role.quorum_due_ms or", "if True or"),),
         "shapes",
+        median=4,
+        near=4,
     ),
     Mutant(
         "BM-109",
@@ -64,5 +70,7 @@ VOTES = (
             ),
         ),
         "adverse",
+        median=2,
+        near=1,
     ),
 )
