@@ -58,8 +58,8 @@ def test_the_data_of_a_stopped_node_is_looked_into(make_cluster: MakeCluster) ->
 
 
 def damage(folder: Path, lines: list[dict[str, object]]) -> None:
-    """Flips a bit in the first batch, which later records say was durable."""
-    record = next(line for line in lines if line.get("entries"))
+    """Flips a bit of a batch, which later records say was durable, and after which nobody else joined the group."""
+    record = next(line for line in lines if line.get("entries") == "commands")
     path, offset = folder / str(record["file"]), record["offset"]
     assert isinstance(offset, int)
     data = bytearray(path.read_bytes())

@@ -13,7 +13,7 @@ anything of the host runs, because the store is opened anew for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,8 @@ from zraft.session.machine import ReplicatedMachine
 from zraft.storage.disk import Disk
 from zraft.storage.replica import RecoveredReplica, ReplicaMeta, is_kept_aside
 from zraft.storage.store import Store, StoreSettings
+
+_NOBODY: Final = "nothing says who else is in its group: if it was alone, zraft doctor shows what is left"
 
 Choice: TypeAlias = Chosen | ReplicaFault | None
 """What a replica goes on from, or why it must not; None: it left its group, and is only kept."""
@@ -47,7 +49,7 @@ def open_replicas(
     notes, losses = list(opened.notes), dict[str, str]()
     rotten = [one for one in opened.replicas if one.is_rotten and _can_go_on(one)]
     if rotten:
-        losses |= {one.meta.name: str(one.fault) for one in rotten}
+        losses |= {one.meta.name: str(one.fault) if one.named else f"{one.fault}; {_NOBODY}" for one in rotten}
         opened = Store.open(disk, settings, abstaining=[one.meta.incarnation for one in rotten])
     choices = {one.meta.incarnation: _choose(one, shelf, make_machine) for one in opened.replicas}
     unreadable = [one for one in opened.replicas if one.meta.incarnation in shelf.rotten and _can_go_on(one)]
