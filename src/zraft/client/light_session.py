@@ -52,7 +52,7 @@ _Asked: TypeAlias = tuple[PeerId, Connection, float]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the backend answered to a write, and the index of its entry."""
+    """What the backend answered to a write or a query, and the index of its entry, or of the last one that it saw."""
 
     result: Value
     index: Index
