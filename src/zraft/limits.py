@@ -192,7 +192,7 @@ FLIGHT_EVENTS: Final = 512
 bring, or a minute of an idle one."""
 
 FLIGHT_SHARED: Final = 16_384
-"""The same of all replicas of a node together, at about 0.7 KiB each; beyond 32 replicas each gets fewer."""
+"""The same of all replicas of a node together, at about 0.4 KiB each; beyond 32 replicas each gets fewer."""
 
 FLIGHT_LEAST: Final = 8
 """But no fewer than this: a checkpoint costs as much as a few events."""

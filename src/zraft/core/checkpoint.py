@@ -122,7 +122,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def hold(raft: Raft) -> tuple[Held, HeldLog]:
-    """The state as it is now, whatever steps follow: about 10 µs, twice that for a leader of many."""
+    """The state as it is now, whatever steps follow: 1 to 2 µs in a group of three."""
     replica = raft.replica
     saves = replica.saves
     held = Held(

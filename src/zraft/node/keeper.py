@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from zraft.config import Config
 from zraft.node.transfers import NodeTransfers
@@ -14,10 +13,6 @@ from zraft.peer.growth import SnapshotSettings
 from zraft.peer.vault import VaultDone
 from zraft.storage.manifest import Manifest
 from zraft.transport.bulk import Receiver
-from zraft.types import Millis
-
-_LIMITED_OFFER_MS: Final[Millis] = 24 * 3_600_000
-"""So long an offer stands where sending is limited: one that is replaced while it is sent begins again at nothing."""
 
 
 class Keeper:
@@ -61,12 +56,10 @@ class Keeper:
 
 
 def snapshot_settings(config: Config) -> SnapshotSettings:
-    """When snapshots are taken, and how long they are offered."""
-    unlimited = SnapshotSettings()
+    """When snapshots are taken."""
     return SnapshotSettings(
         max_log_count=config.max_log_count,
         max_log_bytes=config.max_log_bytes,
         trailing_log_count=config.trailing_log_count,
         backup=config.snapshot_backup,
-        offer_ms=unlimited.offer_ms if config.snapshot_transfer_rate is None else _LIMITED_OFFER_MS,
     )

@@ -184,6 +184,10 @@ class RealVault:
             return None
         return self._transfers.offer(manifest, to)
 
+    def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
+        """The snapshot at `index` is on its way to somebody."""
+        return self._transfers is not None and self._transfers.is_sending(meta, index)
+
     def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
         """How many bytes of how many have arrived; None where this is not being fetched."""
         return self._transfers.progress(meta, mark) if self._transfers is not None else None
@@ -409,13 +413,11 @@ class RealVault:
 
     def _drop(self, job: Drop) -> None:
         """What is on its way to somebody goes with the next drop."""
-        meta, transfers = job.meta, self._transfers
+        meta = job.meta
         marks = [
             (index, term)
             for index, term in self._snapshots.marks(meta)
-            if index < job.below
-            and index not in job.keep
-            and not (transfers is not None and transfers.is_sending(meta, index))
+            if index < job.below and index not in job.keep and not self.is_sending(meta, index)
         ]
         with self._guard:
             for index, _ in marks:

@@ -38,7 +38,7 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_ms: Millis = 1000
     """After a snapshot that failed the next is tried so much later, and each time twice that, up to a minute."""
     offer_ms: Millis = 600_000
-    """So long a follower may fetch what it was offered first, while newer snapshots are taken."""
+    """So long a follower may begin to fetch what it was offered first, while newer snapshots are taken."""
 
     def __post_init__(self) -> None:
         if self.max_log_count < 1 or self.max_log_bytes < 1:

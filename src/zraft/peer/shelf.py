@@ -129,6 +129,10 @@ class Shelf:
         """What `to` needs to fetch the snapshot at `mark`; None where it cannot be had."""
         return self._vault.offer(meta, mark, to) if self._vault is not None else None
 
+    def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
+        """The snapshot at `index` is on its way to somebody."""
+        return self._vault is not None and self._vault.is_sending(meta, index)
+
     def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
         """How many bytes of how many have arrived; None where this snapshot is not on its way here."""
         return self._vault.progress(meta, mark) if self._vault is not None else None

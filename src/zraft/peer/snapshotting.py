@@ -251,7 +251,9 @@ class Snapshotting:
             progress is not None
             and progress.state is ProgressState.SNAPSHOT
             and progress.match_index < offer.message.mark.index
-            and now - offer.at < self._settings.offer_ms
+            and (
+                now - offer.at < self._settings.offer_ms or self._shelf.is_sending(self._meta, offer.message.mark.index)
+            )
             and any(found.mark == offer.message.mark for found in self._shelf.published(self._meta))
         )
 

@@ -124,6 +124,9 @@ class Vault(Protocol):
         An offer is good for one receiver, until a newer one is made to it or it has fetched the snapshot.
         """
 
+    def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
+        """The snapshot at `index` is on its way to somebody."""
+
     def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
         """How many bytes of how many have arrived of the snapshot at `mark`; None while it is not being fetched.
 

@@ -123,6 +123,8 @@ class SimVault:
         self._offers: dict[int, tuple[_Key, Member]] = {}
         self._arrived: dict[_Key, tuple[int, int]] = {}
         """Of what is being fetched: bytes that have arrived, and all of them."""
+        self._sent_ms: dict[_Key, Millis] = {}
+        """When a piece of it last went to somebody."""
         self._is_up = False
         self._next_offer = 1
         self.faults = VaultFaults()
@@ -164,6 +166,10 @@ class SimVault:
         self._offers[number] = (stored.key, to)
         return msgspec.msgpack.encode((number, stored.size, stored.checksum))
 
+    def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
+        sent_ms = self._sent_ms.get((meta.incarnation, index))
+        return sent_ms is not None and self._scheduler.now_ms - sent_ms < self.faults.patience_ms
+
     def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
         return self._arrived.get((meta.incarnation, mark.index))
 
@@ -175,6 +181,7 @@ class SimVault:
         self._queues.clear()
         self._offers.clear()
         self._arrived.clear()
+        self._sent_ms.clear()
         self._next_offer += 1_000_000  # no number of this life means anything in the next one
         if not power_loss:
             return
@@ -302,7 +309,7 @@ class SimVault:
                     raise StorageError(f"nothing came from {job.sender.peer.node} for {waited} ms")
                 yield faults.step_ms
                 continue
-            if not source.stands(number):
+            if not source.sends(number):
                 raise StorageError(f"{job.sender.peer.node} offers it no longer")
             waited = 0
             arrived += faults.piece_bytes
@@ -328,6 +335,13 @@ class SimVault:
         """The offer is good, and what it is of is still there."""
         offer = self._offers.get(number)
         return offer is not None and offer[0] in self._names
+
+    def sends(self, number: int) -> bool:
+        """Sends a piece, while the offer stands."""
+        if self.stands(number):
+            self._sent_ms[self._offers[number][0]] = self._scheduler.now_ms
+            return True
+        return False
 
     def offered(self, number: int) -> _Stored | None:
         """The snapshot of an offer that stands; None where it does not, or cannot be read."""

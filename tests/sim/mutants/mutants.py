@@ -241,7 +241,7 @@ MUTANTS = (
         near=2,
     ),
     Mutant(
-        "BM-066",
+        "BM-066 rounds",
         "a leader that was followed a moment ago reads without asking again",
         (
             Change(
@@ -288,7 +288,7 @@ MUTANTS = (
         ),
         "sessions",
         median=6,
-        near=13,
+        near=5,
     ),
     Mutant(
         "BM-070",

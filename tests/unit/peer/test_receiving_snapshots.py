@@ -185,6 +185,22 @@ def test_an_offer_does_not_stand_for_ever() -> None:
     assert 30 not in scene.world[scene.leader].vault.indexes()
 
 
+def test_an_offer_stands_while_it_is_sent() -> None:
+    """However slow the way is: a newer offer would begin again at nothing."""
+    scene = Scene(offer_ms=20_000)
+    scene.until_job(Fetch)
+    vault = scene.world[scene.leader].vault
+    (sent,) = vault.published
+    vault.sending.add(sent)
+    fill(scene.world, 75, scene.leader)
+    scene.world.advance(90_000)
+    fill(scene.world, 85, scene.leader)
+    assert sent in vault.published
+    vault.sending.clear()
+    fill(scene.world, 125, scene.leader)
+    assert sent not in vault.published
+
+
 def test_a_snapshot_that_cannot_be_offered_is_taken_again() -> None:
     """The leader's own copy is unreadable: it makes another one, once, and an operator hears of it."""
     scene = Scene()

@@ -30,6 +30,7 @@ class FakeVault:
         self.jobs: deque[VaultJob] = deque()
         self.performed: list[VaultJob] = []
         self.offers: dict[bytes, Key] = {}
+        self.sending: set[Key] = set()
         self.made = 0
         self.arrived = 0
         """Bytes of the snapshot that the oldest job fetches."""
@@ -72,6 +73,9 @@ class FakeVault:
         token = b"%s %d" % (self.node.encode(), self.made)
         self.offers[token] = key
         return token
+
+    def is_sending(self, meta: ReplicaMeta, index: Index) -> bool:
+        return (meta.incarnation, index) in self.sending
 
     def progress(self, meta: ReplicaMeta, mark: SnapshotMark) -> tuple[int, int] | None:
         job = self.jobs[0] if self.jobs else None
