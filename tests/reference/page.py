@@ -104,7 +104,7 @@ def _entry(name: str) -> Iterator[str]:
             yield f"Used with {', '.join(uses)}.\n"
         if above := [other for other in exported() if thing_of(other) in thing.__mro__[1:] and other not in TREE]:
             yield f"Has what `{above[0]}` has.\n"
-        for head, doc in members(thing).values():
+        for head, doc in members(thing_of(name)).values():
             yield f"*   `{head}`\n\n{textwrap.indent(doc, '    ')}\n"
 
 

@@ -79,10 +79,9 @@ def _classes() -> list[type]:
 
 def signature(name: str, thing: Any, *, is_method: bool = False) -> str:
     """One line: without module paths, with defaults; "async " before what is awaited."""
-    try:
-        found = inspect.signature(thing)
-    except ValueError:  # an exception with the constructor of all exceptions
-        return f'{name}(message: str = "")'
+    if inspect.isclass(thing) and issubclass(thing, Exception) and not inspect.isfunction(thing.__init__):
+        return f'{name}(message: str = "")'  # versions of Python tell different things of this constructor
+    found = inspect.signature(thing)
     fields: dict[str, Any] = {}
     if inspect.isclass(thing) and "__init__" not in vars(thing):
         for owner in reversed(thing.__mro__):

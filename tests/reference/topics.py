@@ -147,6 +147,7 @@ asyncio.run(main())
         _names("zraft.recipes", _RECIPES),
         """\
 What programs build on sessions most often, for groups of the backend "table": [Recipes](../recipes.md).
+What takes a `timeout` raises `RequestTimeout` and what a `zraft.Session` raises, where nothing else is said.
 
 ```python
 # a_lock.py

@@ -171,7 +171,10 @@ class LightSession:
         return Written(decode_value(reply.value), reply.index)
 
     async def query(self, query: Value, *, timeout: Timeout = 5.0) -> Value:
-        """The result of a linearizable query: it sees every write that was answered before it was asked (§6.4)."""
+        """The result of a linearizable query: it sees every write that was answered before it was asked (§6.4).
+
+        Raises as `write`; `executed` is always "no".
+        """
         reply = await self._ask(Query, msgspec.Raw(encode_value(query)), timeout, self._read_patience)
         return decode_value(reply.value)
 

@@ -223,7 +223,7 @@ class Backend(ABC):
         return ()
 
     def snapshot(self) -> SnapshotWriter | SyncSnapshot:
-        """Captures the state now, quickly, and returns what writes it later, in pieces, away from the event loop."""
+        """Captures the state now, quickly, and returns what writes it later, in pieces, outside the event loop (§5)."""
         raise NotImplementedError(f"{type(self).__name__} has no snapshot()")
 
     def snapshot_done(self) -> None:
