@@ -29,7 +29,7 @@ SELF := $(MAKE)
 
 # A suite that runs no test fails (--every-suite-runs). What coverage counts of each test: tests/house/counting.py. A
 # worker that has nothing left takes tests from another one; tests of one module stay together while they can.
-PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum tests/sim
+PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum tests/reference tests/sim
 DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py \
 	tests/unit/storage/test_crashes.py
 IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))

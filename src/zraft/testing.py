@@ -36,6 +36,8 @@ from zraft.machine.backend import Backend
 from zraft.node.node import Node
 from zraft.types import PeerId
 
+__all__ = ["BlockingCluster", "LocalCluster"]
+
 T = TypeVar("T")
 
 FAST: Final[Mapping[str, Any]] = {"election_timeout": 0.2, "max_segment_size": 1 << 20}
@@ -68,7 +70,8 @@ class LocalCluster:
         """The nodes that run; None in the place of one that does not."""
         self.peers: list[PeerId] = []
         """The peers of the group that it was made with, one on each node, in the order of the nodes."""
-        self.client = Client(secret=settings.get("client_secret"))
+        self.client: Client = Client(secret=settings.get("client_secret"))
+        """A client for the test."""
         self._backend, self._backends, self._group = backend, backends, group
         self._given_folder, self._settings = folder, {**FAST, **settings}
         self._config("127.0.0.1:0", Path("data"))  # what is wrong with the settings is said here
@@ -233,6 +236,8 @@ except ImportError:  # who has no pytest has no use for its fixture
     pass
 else:
     from collections.abc import Iterator
+
+    __all__ += ["zraft_cluster"]
 
     @pytest.fixture
     def zraft_cluster() -> Iterator[BlockingCluster]:

@@ -110,7 +110,11 @@ NOT_FOUND: Final = NotFound()
 """What a query answers for a key that does not exist. Falsy; the same object after the wire."""
 
 Value: TypeAlias = Any
-"""A user's command, query or result: whatever MessagePack carries, see `wire.values`."""
+"""A user's command, query or result, as `wire.values` carries it.
+
+None, bool, int of 64 bits, float, str, bytes, an aware datetime, `NOT_FOUND`, and lists, tuples and dicts of these, at
+most 64 deep. Tuples come back as lists, but for those that are keys of a dict; a datetime comes back in UTC.
+"""
 
 
 def seconds_of(timeout: Timeout) -> float:

@@ -21,8 +21,6 @@ from zraft.wire.requests import PeerStatus
 class Node:
     """One process of a cluster, beside the application. A context manager; for any number of threads.
 
-        with zraft.blocking.Node(zraft.Config(listen="127.0.0.1:7101", log_dir="data/n1")) as node: ...
-
     A backend's methods run in the node's thread. A busy thread of Python keeps the others waiting for as long as
     `sys.getswitchinterval()` says: an application that computes a lot sets it to a millisecond or less.
     """

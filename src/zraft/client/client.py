@@ -183,7 +183,7 @@ class Client:
         return status_of((await self._ask_peer(peer, Stat, Status, timeout)).status)
 
     async def get_conf(self, peer: PeerId | str, *, timeout: Timeout = 5.0) -> Configuration:
-        """The configuration of the peer's group, committed and not about to change. Waits until it is."""
+        """The configuration of the peer's group, committed and not about to change. Raises a `RequestError`."""
         return configuration_of(await groups.conf_of(self._open(), peer_of(peer), seconds_of(timeout)))
 
     async def create(

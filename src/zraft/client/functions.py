@@ -84,7 +84,7 @@ async def stat(peer: PeerId | str, *, timeout: Timeout = 5.0, client: Client | N
 
 
 async def get_conf(peer: PeerId | str, *, timeout: Timeout = 5.0, client: Client | None = None) -> Configuration:
-    """The configuration of the peer's group, committed and not about to change. Waits until it is."""
+    """The configuration of the peer's group, committed and not about to change. Raises a `RequestError`."""
     return await (client or default_client()).get_conf(peer, timeout=timeout)
 
 
@@ -138,7 +138,10 @@ async def remove(peers: Iterable[PeerId | str], *, timeout: Timeout = 5.0, clien
 async def transfer_leadership(
     peer: PeerId | str, to: PeerId | str, *, timeout: Timeout = 5.0, client: Client | None = None
 ) -> PeerId:
-    """The peer `to` leads the group of `peer` (§3.10). Returns `to`. Raises a `RequestError`."""
+    """The peer `to` leads the group of `peer` (§3.10). Returns `to`. Raises a `RequestError`.
+
+    `RequestTimeout` with `executed` "maybe" where leadership was given away and `to` was not seen to have taken it.
+    """
     return await (client or default_client()).transfer_leadership(peer, to, timeout=timeout)
 
 

@@ -52,7 +52,7 @@ _Asked: TypeAlias = tuple[PeerId, Connection, float]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the backend answered to a write, and the index of its entry."""
+    """What the backend answered to a write or a query, and the index of its entry, or of the last one that it saw."""
 
     result: Value
     index: Index
@@ -171,7 +171,10 @@ class LightSession:
         return Written(decode_value(reply.value), reply.index)
 
     async def query(self, query: Value, *, timeout: Timeout = 5.0) -> Value:
-        """The result of a linearizable query: it sees every write that was answered before it was asked (§6.4)."""
+        """The result of a linearizable query: it sees every write that was answered before it was asked (§6.4).
+
+        Raises as `write`; `executed` is always "no".
+        """
         reply = await self._ask(Query, msgspec.Raw(encode_value(query)), timeout, self._read_patience)
         return decode_value(reply.value)
 

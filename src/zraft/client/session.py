@@ -141,7 +141,7 @@ class Session:
     # -- requests
 
     async def write(self, data: Value, *, temporary: bool = False, timeout: Timeout = 5.0) -> Value:
-        """What the backend answered to the command `data`. It runs exactly once while the session lives.
+        """What the backend answered to the command `data`. It runs exactly once while the session lives (§6.3).
 
         Writes apply in the order of their calls. `temporary`: what it stores goes when the session ends. A timeout
         and a cancellation end the wait only: the write is sent until it is answered. Raises `RequestTimeout`

@@ -27,7 +27,10 @@ Reason: TypeAlias = Literal["change", "change_leader"]
 
 @dataclass(frozen=True, slots=True)
 class WatchTrigger:
-    """The watch `ref` has fired: what was asked may have changed, or the leader that watched it was lost."""
+    """The watch `ref` has fired: what was asked may have changed, or the leader that watched it was lost.
+
+    `reason` says which: "change" or "change_leader". Both ask for the same: query again.
+    """
 
     ref: Any
     reason: Reason

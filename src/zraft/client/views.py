@@ -31,11 +31,13 @@ class PeerStatus:
     While a change of the peers is under way, `target` is what they shall be, and `joining` names, at the leader, those
     that learn before they vote, and up to which index each has the log. `fetching` is the snapshot that is on its way
     to this peer; `sending` names, at the leader, who may be fetching which one, by index, that it was offered.
+    `snapshot_index` and `snapshot_term` are those of its newest snapshot, 0 where it has none. `sessions` are open in
+    the group, with so many `watchers` at the leader and so much temporary data (`ephemerals`).
     """
 
     id: PeerId
     role: str
-    """A `PeerRole`; a newer node may have more of them."""
+    """One of "loading", "blank", "follower", "candidate", "leader", "learner", "failed"; a newer node may have more."""
     term: Term
     leader: PeerId | None
     first_index: Index

@@ -60,7 +60,8 @@ class ReadableFile(Protocol):
     def read(self, size: int = -1, /) -> bytes:
         """Up to `size` bytes, fewer only at the end; -1: all that is left."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing is read any more. May be called twice."""
 
     def __enter__(self) -> Self: ...
 
@@ -75,7 +76,8 @@ class WritableFile(Protocol):
     def write(self, data: bytes, /) -> int:
         """Append all of `data`; answers its length."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """What was written counts; on a real disk it is durable when this returns. May be called twice."""
 
     def __enter__(self) -> Self: ...
 
@@ -221,7 +223,7 @@ class Backend(ABC):
         return ()
 
     def snapshot(self) -> SnapshotWriter | SyncSnapshot:
-        """Captures the state now, quickly, and returns what writes it later, in pieces, away from the event loop."""
+        """Captures the state now, quickly, and returns what writes it later, in pieces, outside the event loop (§5)."""
         raise NotImplementedError(f"{type(self).__name__} has no snapshot()")
 
     def snapshot_done(self) -> None:

@@ -132,7 +132,10 @@ class Txn(Statement, frozen=True, gc=False, tag="txn"):
 
 
 Command: TypeAlias = Put | Delete | CompareAndSet | Increment | Txn | DeleteRange
+"""What may be written. A command that breaks a rule is refused before it changes anything: `Rejected`."""
+
 Query: TypeAlias = Get | Range | Prefix | Count
+"""What may be asked."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -69,8 +69,6 @@ _LEAST_APPLIED: Final = 16
 class Node:
     """One process of a cluster. An async context manager; several may live in one process.
 
-        async with zraft.Node(zraft.Config(listen="127.0.0.1:7101", log_dir="data/n1")) as node: ...
-
     `backends` are state machines by name, beside the built-in ones and those that installed packages offer as entry
     points of the group `zraft.backends`. Raises `UsageError` for a malformed one.
     """
@@ -333,7 +331,7 @@ class Node:
         return self._announcer.feed(host.view(entry.member.peer.name) for entry in host.entries())
 
     async def wait_role(self, name: str, role: str, *, timeout: Timeout) -> None:
-        """Replica `name` has the role `role`, one of `ROLES`; "removed" where there is none of that name.
+        """Replica `name` has this role, one of `PeerStatus.role`; "removed": there is none of that name.
 
         `timeout` None waits for ever. Raises `RequestTimeout`, `PeerUnavailable` where the replica has failed or the
         node stops meanwhile, and `UsageError` for an unknown role.
