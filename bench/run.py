@@ -17,7 +17,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from systems import SETTINGS, SYSTEMS, Figure, Missing, Setting
+from systems import SETTINGS, SYSTEMS, Figure, Missing, Setting, settle
 
 Results = dict[str, dict[Setting, list[Figure]]]
 
@@ -28,6 +28,7 @@ def measure(names: list[str], rounds: int, size: int) -> tuple[Results, list[str
     remarks: list[str] = []
     for number in range(rounds):
         for name in list(results):
+            settle()
             try:
                 for setting, figure in SYSTEMS[name](size):
                     results[name][setting].append(figure)

@@ -58,6 +58,12 @@ class Missing(Exception):
     """The system is not installed here; the text says how to install it."""
 
 
+def settle() -> None:
+    """Nothing of an earlier measurement is still on its way to the disk."""
+    os.sync()
+    time.sleep(1.0)
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     """A fresh folder on the disk that BENCH_DIR names, else where temporary files go; removed afterwards."""

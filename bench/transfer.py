@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from google_crc32c import extend
+from systems import settle
 
 from zraft import limits
 from zraft.errors import ZraftError
@@ -168,12 +169,6 @@ def copy(source: Path, target: Path, entries: list[FileEntry]) -> float:
         os.fsync(file)
         os.close(file)
     return time.perf_counter() - began
-
-
-def settle() -> None:
-    """Nothing of an earlier measurement is still on its way to the disk."""
-    os.sync()
-    time.sleep(0.5)
 
 
 def measure(folder: Path, *, size: int, count: int, rounds: int) -> list[Round]:

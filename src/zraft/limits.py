@@ -74,8 +74,11 @@ HANDSHAKE_MS: Final = 5000
 UNAUTHENTICATED_CONNECTIONS: Final = 128
 """Connections within their handshake; one more closes the oldest of them, which is the one that stalls."""
 
-CLIENT_CONNECTIONS: Final = 4096
-"""Connections of clients; one more is refused, so that files and peers keep their descriptors (BM-115)."""
+CLIENT_CONNECTIONS: Final = 16_384
+"""Connections of clients, where the process may open so many files; one more is refused."""
+
+OTHER_FILES: Final = 640
+"""Descriptors that clients do not get (BM-115): connections of nodes and strangers, and 256 of files."""
 
 PEER_CONNECTIONS: Final = 256
 """Connections of other nodes: one each, so this is also how many nodes may talk to one."""

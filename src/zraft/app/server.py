@@ -19,6 +19,7 @@ from zraft.app.options import PeersType
 from zraft.client.client import Client
 from zraft.config import Config, LogConfig
 from zraft.errors import ConfigError, ReplicaFault, UsageError, ZraftError
+from zraft.node.descriptors import allow_as_many_as_possible
 from zraft.node.logs import Logs
 from zraft.node.node import Node
 from zraft.types import PeerId
@@ -75,6 +76,7 @@ def server(
     config = Config.load(path, **arguments)
     logs = Logs(config.log or LogConfig(), logger=logging.getLogger())
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    allow_as_many_as_possible()
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(replace(config, log=None), _Group(peers or [], backend), logs, until_eof=until_eof))

@@ -22,6 +22,7 @@ from zraft.config import Config
 from zraft.errors import PeerUnavailable, RequestTimeout, UsageError, ZraftError
 from zraft.machine.backend import Backend
 from zraft.machine.registry import Backends
+from zraft.node.descriptors import clients_allowed
 from zraft.node.disk import RealDisk
 from zraft.node.events import Announcer, Feed
 from zraft.node.installed import with_installed
@@ -142,7 +143,7 @@ class Node:
             secrets=Secrets(cluster=_key(config.cluster_secret), client=_key(config.client_secret)),
             handlers=self._handlers(self._opened, self._client_gone),
             counters=self.counters,
-            bounds=ListenerLimits(link=LinkLimits().with_frames(config.frame_bytes)),
+            bounds=ListenerLimits(clients=clients_allowed(), link=LinkLimits().with_frames(config.frame_bytes)),
         )
         self._disk = disk = RealDisk(Path(config.log_dir), self._report, deferring=Promptness())
         self._keeper = keeper = Keeper(config, self._report, self._speak, self._begin_stop)
