@@ -1,7 +1,8 @@
 """A leader does not take more than it may hold before it is committed.
 
-Formula: a proposal is taken => the payloads of entries after the commit index, without its own, are below the limit.
-Source: R2, BM-111. The bytes are counted anew from the log, as far as that is in memory.
+Formula: a proposal is taken => the commands after the commit index, without its own, weigh less than the limit.
+Source: R2, BM-111. The bytes are counted anew from the log, as far as that is in memory. Configurations do not count:
+there is one at a time, and it is bounded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ def check(step: Step) -> None:
     commands = [batch for batch in out.append if batch.kind == Kind.COMMANDS and batch.term == replica.current_term]
     if not out.accepted or not commands:
         return
-    before = replica.log.payload_bytes_after(replica.commit_index) - len(commands[-1].payload)
+    held = replica.log.take(replica.commit_index + 1, 1 << 40) or ()
+    before = sum(len(batch.payload) for batch in held if batch.kind == Kind.COMMANDS) - len(commands[-1].payload)
     limit = replica.settings.uncommitted_bytes
     if before >= limit:
         raise Violation(
