@@ -77,6 +77,7 @@ def _one_step(cluster: Cluster) -> bool:
     return bool(pending)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("old", "new"), CHANGES)
 def test_whenever_the_leader_dies_the_group_ends_in_one_configuration(old: str, new: str) -> None:
     """At each step, with its messages lost or not."""

@@ -1,6 +1,7 @@
 """Sessions at their leader: who lives, who is to be ended, who waits for what. Nothing of it is in the log.
 
-    Ping, SessionQuery ─> deadline moves ─> ReadIndex round of the turn ─> applied so far ─> answered
+    SessionQuery       ─> deadline moves ─> ReadIndex round of the turn ─> applied so far ─> answered
+    Ping               ─> deadline moves ─> waits for others ─> the same
     SessionWrite       ─> deadline moves ─> the log ─> applied ─> answered by the desk
     silence            ─> deadline passes ─> an entry that ends the session ─> applied ─> gone, and watches fire
 
@@ -13,6 +14,8 @@ A leader whose loop was late may have let pings wait in its sockets: then everyb
 that it is late it asks to be woken an election timeout before the first deadline, and often from then on.
 
 An idle session costs one place in a heap, moved once in its period; a ping costs a number in a dict, and no entry.
+Nobody waits for the answer to a ping, so those that come within PING_WAIT_MS after a round of the majority share the
+next one: what a round costs does not grow with the sessions.
 """
 
 from __future__ import annotations
@@ -55,6 +58,9 @@ _OfSession: TypeAlias = SessionWrite | SessionQuery | SessionWatch | Ping | Stop
 ENDS_A_TURN: Final = 1024
 """Sessions that one turn ends at most: a cluster that comes back after a day has other things to do, too."""
 
+PING_WAIT_MS: Final = 10
+"""Between two rounds for pings; far below any session's period."""
+
 
 class Keeper:
     """Of one running replica. Everything in it is of the present leadership, and goes with it."""
@@ -69,6 +75,8 @@ class Keeper:
         "_now",
         "_outbox",
         "_peer",
+        "_pings",
+        "_pings_due_ms",
         "_proofs",
         "due_ms",
         "is_serving",
@@ -96,6 +104,9 @@ class Keeper:
         self._held: list[tuple[Asked, SessionRequest]] = []
         """In order of arrival, until it serves."""
         self._held_bytes = 0
+        self._pings: list[tuple[Asked, Ping]] = []
+        """They have moved their deadlines, and wait for the next round."""
+        self._pings_due_ms: Millis = 0
         self.watches = Watches(lambda client, fired: outbox.duties.replies.append((client, fired)))
         self.streams = Streams(
             lambda client, piece: outbox.duties.replies.append((client, piece)), max_bytes=max_result_bytes
@@ -116,12 +127,12 @@ class Keeper:
         peer = self._peer
         error = error or self._not_leader()
         waiting = [asked for ending in self._endings.values() for asked, _ in ending.waiting]
-        for asked in (*waiting, *(asked for asked, _ in self._held)):
+        for asked in (*waiting, *(asked for asked, _ in self._held), *(asked for asked, _ in self._pings)):
             peer.desk.fail(asked, error)
         self.leads = self.is_serving = False
         self.due_ms = None
         self._held_bytes = 0
-        for table in (self._deadlines, self._heap, self._endings, self._held, self._proofs):
+        for table in (self._deadlines, self._heap, self._endings, self._held, self._pings, self._proofs):
             table.clear()
         self.watches.close()
         self.streams.close()
@@ -152,8 +163,13 @@ class Keeper:
     # -- the turn
 
     def turn(self, now: Millis) -> None:
-        """The turn begins to end: propose the end of every session whose deadline has passed."""
+        """The turn begins to end: propose the end of every session whose deadline has passed, and ask for pings."""
         self._now = now
+        queries = self._peer.desk.queries
+        if self._pings and (queries or now >= self._pings_due_ms):
+            queries += self._pings
+            self._pings.clear()
+            self._pings_due_ms = now + PING_WAIT_MS
         if not self.is_serving or self.due_ms is None:
             return
         if now - self.due_ms > self._election_ms:
@@ -205,6 +221,8 @@ class Keeper:
             self.due_ms = head - self._election_ms
         else:
             self.due_ms = min(head, now + max(self._election_ms // 2, 1))
+        if self._pings and (self.due_ms is None or self._pings_due_ms < self.due_ms):
+            self.due_ms = self._pings_due_ms
 
     def _extend(self, session: Session, now: Millis) -> None:
         """Its client was heard of just now."""
@@ -282,7 +300,10 @@ class Keeper:
             ending.waiting.append((asked, request))
         else:
             self._extend(session, now)
-            self._peer.desk.queries.append((asked, request))
+            if isinstance(request, Ping):
+                self._pings.append((asked, request))
+            else:
+                self._peer.desk.queries.append((asked, request))
 
     def _write(self, asked: Asked, request: SessionWrite) -> None:
         sequence, acknowledged, desk = request.sequence, request.acknowledged, self._peer.desk

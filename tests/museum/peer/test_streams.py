@@ -6,6 +6,7 @@ from tests.unit.peer.session_world import Owner
 from tests.unit.peer.world import ELECTION_MS, World, host_settings, snapshots_every, wrote
 from zraft.errors import Lagged
 from zraft.machine.backend import Change, Prefix
+from zraft.peer.keeper import PING_WAIT_MS
 from zraft.session.history import HistorySettings
 from zraft.types import PeerId
 from zraft.wire.changes import entries_of
@@ -151,12 +152,13 @@ def test_bm_086_a_piece_that_says_up_to_where_is_followed_by_later_indexes_only(
     for value in range(3):
         wrote(world, node, "other", value)
         ping = owner.ping(node)
-        world.settle()
+        world.advance(PING_WAIT_MS)
         marked = owner.reply(ping).index  # type: ignore[union-attr]  # a Result
         assert marked > upto
         assert not owner.streamed
         upto = marked
     world.write(node, ("k", 1))
+    world.advance(PING_WAIT_MS)
     ping = owner.ping(node)
     world.settle()
     (pushed,) = owner.streamed

@@ -19,6 +19,7 @@ from zraft.errors import (
     TooLarge,
     WatchNotSupported,
 )
+from zraft.peer.keeper import PING_WAIT_MS
 from zraft.types import NOT_FOUND
 from zraft.wire.failures import Failed
 from zraft.wire.requests import Result
@@ -88,6 +89,37 @@ def test_pings_write_nothing(world: World) -> None:
     assert [owner.outcome(number) for owner, number in zip(owners, numbers, strict=True)] == [None] * len(owners)
     assert world[node].peer().raft.log.last_index == before
     assert sum(isinstance(message, Heartbeat) for message in world.sent[sent:]) == len(world.nodes) - 1
+
+
+def test_pings_that_come_soon_after_a_round_share_the_next_one(world: World) -> None:
+    """Each waits PING_WAIT_MS at most, and a query takes those along that wait."""
+    owners = [Owner(world, bytes([n]) * 16) for n in range(1, 6)]
+    first, second, third, fourth, fifth = owners
+    node = world.lead()
+    for owner in owners:
+        owner.start(node)
+    world.advance(PING_WAIT_MS)
+    heartbeats = len(world.nodes) - 1
+
+    def rounds(since: int) -> float:
+        return sum(isinstance(message, Heartbeat) and message.round > 0 for message in world.sent[since:]) / heartbeats
+
+    since = len(world.sent)
+    assert first.now(first.ping(node)) is None
+    asked = second.ping(node)
+    world.advance(PING_WAIT_MS - 1)
+    late = third.ping(node)
+    world.settle()
+    assert (asked in second.replies, late in third.replies) == (False, False)
+    world.advance(1)
+    assert (second.outcome(asked), third.outcome(late)) == (None, None)
+    assert rounds(since) == 2
+    waits = fourth.ping(node)
+    world.settle()
+    assert waits not in fourth.replies
+    assert fifth.now(fifth.query(node, "k")) is NOT_FOUND
+    assert fourth.outcome(waits) is None
+    assert rounds(since) == 3
 
 
 def test_a_ping_is_not_answered_without_a_majority(world: World) -> None:
