@@ -40,8 +40,12 @@ __all__ = ["BlockingCluster", "LocalCluster"]
 
 T = TypeVar("T")
 
-FAST: Final[Mapping[str, Any]] = {"election_timeout": 0.2, "max_segment_size": 1 << 20}
-"""Settings of the nodes where a test gives no others: elections within half a second, small files."""
+FAST: Final[Mapping[str, Any]] = {"election_timeout": 1.0, "max_segment_size": 1 << 20}
+"""Settings of the nodes where a test gives no others: small files, and elections only where a leader is really gone.
+
+A group is made, and a node stopped, without waiting for an election. A test of what a busy machine delays for a fifth
+of a second shall not find another leader each time: a write that the old one took would be `OutcomeUnknown`.
+"""
 WAIT_S: Final = 20.0
 """How long anything here waits: far longer than it takes on a machine that is busy."""
 

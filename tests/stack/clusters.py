@@ -18,6 +18,9 @@ from zraft.types import PeerId
 T = TypeVar("T")
 
 ELECTION = {"ZRAFT_ELECTION_TIMEOUT": "300ms"}
+"""For nodes of which one is killed, or might as well be: another leads soon."""
+CALM = {"ZRAFT_ELECTION_TIMEOUT": "2s", "ZRAFT_HEARTBEAT_INTERVAL": "50ms"}
+"""For nodes of which none is killed: no leader is lost because the machine is busy."""
 WAIT_S = 20.0
 
 
@@ -109,6 +112,20 @@ async def wait_until(what: str, is_so: Callable[[], bool], *, pause_s: float = 0
     while not is_so():
         assert time.monotonic() < deadline, f"never: {what}"
         await asyncio.sleep(pause_s)
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that went well; else its words on stderr are seen."""
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def wait_settled(client: Client, peers: Sequence[PeerId]) -> None:
+    """One of the peers leads, and all others know that they follow."""
+    roles: list[str] = []
+    async with asyncio.timeout(WAIT_S):
+        while roles != [*["follower"] * (len(peers) - 1), "leader"]:
+            roles = sorted([(await client.stat(peer, timeout=WAIT_S)).role for peer in peers])
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:

@@ -44,9 +44,10 @@ async def ensure(caller: Caller, peers: Sequence[PeerId], backend: str, seconds:
     wanted, problem = distinct(peers), ""
     executed: Executed = "no"
     while True:
-        entries, missing = await _look(caller, wanted, deadline)
-        if missing:
-            problem = f"missing {', '.join(map(str, missing))}"
+        entries, missing, unheard = await _look(caller, wanted, deadline)
+        if missing or unheard:
+            # A look that the deadline cut short knows less than the one before it.
+            problem = problem if unheard and problem else _absent(missing, unheard)
         elif _is_there(entries, backend):
             return wanted
         else:
@@ -64,18 +65,30 @@ async def ensure(caller: Caller, peers: Sequence[PeerId], backend: str, seconds:
 
 async def _look(
     caller: Caller, peers: list[PeerId], deadline: float
-) -> tuple[dict[PeerId, PeerEntry | None], list[PeerId]]:
-    """What every node knows under the peer's name, and the peers whose nodes do not answer."""
+) -> tuple[dict[PeerId, PeerEntry | None], list[PeerId], list[PeerId]]:
+    """What every node knows under the peer's name, the peers whose nodes do not answer, and those not waited for.
+
+    The last had no time to answer: the caller's `deadline` came first.
+    """
+    patience = caller.deadline(ATTEMPT_S)
 
     async def look_at(peer: PeerId) -> PeerEntry | RequestError | None:
         try:
-            return await entry_of(caller, peer, min(deadline, caller.deadline(ATTEMPT_S)))
+            return await entry_of(caller, peer, min(deadline, patience))
         except RequestError as error:
             return error
 
     seen = dict(zip(peers, await each(look_at(peer) for peer in peers), strict=True))
-    missing = [peer for peer, entry in seen.items() if isinstance(entry, RequestError)]
-    return {peer: entry for peer, entry in seen.items() if not isinstance(entry, RequestError)}, missing
+    silent = [peer for peer, entry in seen.items() if isinstance(entry, RequestError)]
+    unheard = [peer for peer in silent if isinstance(seen[peer], RequestTimeout) and deadline < patience]
+    missing = [peer for peer in silent if peer not in unheard]
+    return {peer: entry for peer, entry in seen.items() if not isinstance(entry, RequestError)}, missing, unheard
+
+
+def _absent(missing: list[PeerId], unheard: list[PeerId]) -> str:
+    """For messages."""
+    lists = (("missing", missing), ("no answer yet from", unheard))
+    return ", ".join(f"{what} {', '.join(map(str, peers))}" for what, peers in lists if peers)
 
 
 def _is_there(entries: Mapping[PeerId, PeerEntry | None], backend: str) -> bool:

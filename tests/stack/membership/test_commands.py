@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.stack.clusters import refused
+from tests.stack.clusters import CALM, refused
 from tests.stack.conftest import MakeCluster
-from tests.stack.membership.changes import CALM
 
 
 def test_the_members_are_changed_and_what_left_is_deleted(make_cluster: MakeCluster) -> None:
@@ -44,7 +43,7 @@ def test_leadership_is_handed_to_whom_the_command_names(make_cluster: MakeCluste
 
 def test_a_change_that_cannot_be_says_what_to_do(make_cluster: MakeCluster) -> None:
     """In one line, with exit status 1; the members stay, and nothing is left of what was made."""
-    cluster = make_cluster(2)
+    cluster = make_cluster(2, environment=CALM)
     one, two = map(str, cluster.peers)
     assert cluster.cli("create", one).returncode == 0
     assert "start that node first" in refused(cluster.cli("set-conf", one, two, "new@127.0.0.1:1"))

@@ -7,10 +7,9 @@ import shutil
 
 import pytest
 
-from tests.stack.clusters import ELECTION, run
+from tests.stack.clusters import CALM, ELECTION, run
 from tests.stack.conftest import MakeCluster
 from tests.stack.membership.changes import (
-    CALM,
     ROUNDS,
     change_to,
     leader_of,

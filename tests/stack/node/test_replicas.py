@@ -171,7 +171,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
             peer = await group_of_one(node, client)
             async with zraft.Client() as other:
                 with pytest.raises(RequestTimeout):
-                    await other.query_local(peer, "k", min_index=1 << 40, timeout=0.2)
+                    await other.query_local(peer, "k", min_index=1 << 40, timeout=2)
                 host = node._host
                 assert host is not None
                 assert host.peers["p"].desk.has_local

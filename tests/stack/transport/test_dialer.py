@@ -187,6 +187,42 @@ def test_a_cancelled_attempt_leaves_nothing_behind(loop: str) -> None:
     tell(story, loop)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_attempt_that_is_cancelled_as_its_connection_is_made_is_counted_once(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has the connection and has not handed it over: it closes it, and one of the loops says so to nobody."""
+
+    async def story() -> None:
+        made: list[Link] = []
+
+        class CancelledLink(Link):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                made.append(self)
+                attempt.cancel()
+
+        monkeypatch.setattr(room, "Link", CancelledLink)
+        seen = Recorder()
+        server = socket.create_server(("127.0.0.1", 0))
+        server.setblocking(False)
+        to = f"127.0.0.1:{server.getsockname()[1]}"
+        attempt = asyncio.create_task(connect(target(to), seen.handlers, counters=seen.counters))
+        there, _ = await asyncio.get_running_loop().sock_accept(server)
+        await asyncio.wait([attempt])
+        assert attempt.cancelled()
+        await made[0].wait_closed()
+        while await asyncio.get_running_loop().sock_recv(there, 4096):
+            pass  # until the other side sees the end
+        there.close()
+        server.close()
+        assert seen.counters.refused == {"closed": 1}
+        assert not seen.opened
+        assert not seen.closed
+
+    tell(story, loop)
+
+
 def test_a_dialer_that_is_refused_keeps_trying_and_says_why_once(caplog: pytest.LogCaptureFixture) -> None:
     """A secret may be corrected at the other end; the log is not filled meanwhile, and holds no secret."""
 

@@ -161,6 +161,24 @@ def test_it_is_given_up_when_the_time_is_up_and_not_before(world: World, seconds
     assert world.run(story) == pytest.approx(seconds)
 
 
+def test_a_look_that_the_time_cuts_short_calls_nobody_missing(world: World) -> None:
+    """What an earlier, complete look said stands; the first one tells who had no time to answer."""
+    del world.nodes[C.node]
+    quick = node_of(world, A)
+
+    def falls_silent(request: Any) -> Any:
+        return quick(request) if asyncio.get_running_loop().time() < 0.5 else None
+
+    world.nodes[A.node] = falls_silent
+    with pytest.raises(RequestTimeout, match=f": missing {C}$"):
+        ensure(world, seconds=1)
+    world.nodes[A.node] = lambda _: None
+    with pytest.raises(RequestTimeout, match=f": missing {C}, no answer yet from {A}$"):
+        ensure(world, seconds=1)
+    with pytest.raises(RequestTimeout, match=f": missing {C}, {A}$"):
+        ensure(world, seconds=6)
+
+
 def test_a_step_that_fails_is_tried_again(world: World) -> None:
     """A node that goes in the middle comes back."""
     node_of(world, A).refusals[Bootstrap] = PeerUnavailable("the node is stopping")
