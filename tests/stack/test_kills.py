@@ -32,7 +32,7 @@ async def under_load(client: Client, cluster: Cluster, ledger: Ledger, kills: in
         try:
             for _ in range(kills):
                 await wait_progress(ledger, 50)
-                leader = (await client.get_conf(cluster.peers[0], timeout=20)).leader
+                leader = (await client.get_conf(cluster.peers[0], timeout=60)).leader
                 await asyncio.to_thread(cluster.servers[leader].kill)
                 if len(cluster.peers) > 1:
                     await wait_other(ledger, leader)
@@ -134,7 +134,7 @@ def test_nodes_that_are_given_the_group_make_it_once(make_cluster: MakeCluster) 
         for server in cluster.servers.values():
             await asyncio.to_thread(server.kill)
         await asyncio.to_thread(cluster.start)
-        assert (await client.query(cluster.peers[0], "k", timeout=20)).result == "v"
+        assert (await client.query(cluster.peers[0], "k", timeout=60)).result == "v"
         assert (await client.get_conf(cluster.peers[0])).index == conf.index
 
     run(story)

@@ -30,7 +30,7 @@ ELECTION_S = float(ELECTION["ZRAFT_ELECTION_TIMEOUT"].removesuffix("ms")) / 1000
 
 async def leader_of(client: Client, peers: list[PeerId]) -> PeerId:
     """Who leads now."""
-    return (await client.get_conf(peers[0], timeout=20)).leader
+    return (await client.get_conf(peers[0], timeout=60)).leader
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)

@@ -22,7 +22,7 @@ from zraft.blocking.loops import LoopThread
 from zraft.errors import DataDirInUse, PeerUnavailable, Rejected, RequestTimeout, StorageError, UsageError
 from zraft.testing import BlockingCluster
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import zraft
 from tests.stack.contract.backends import Counter
 from zraft import blocking
 
-WAIT_S = 20
+WAIT_S = 60.0
 
 
 def config(folder: Path, listen: str = "127.0.0.1:0", **changes: Any) -> zraft.Config:

@@ -97,7 +97,7 @@ def test_a_member_whose_disk_was_wiped_is_admitted_again(make_cluster: MakeClust
         await check_peer(client, victim, ledger)
         other = next(peer for peer in peers if peer not in (leader, victim))
         await asyncio.to_thread(cluster.servers[other].kill)
-        await client.write(leader, ("with the new member", 1), timeout=20)
+        await client.write(leader, ("with the new member", 1), timeout=60)
 
     run(story)
 

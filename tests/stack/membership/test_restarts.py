@@ -25,8 +25,8 @@ def test_bm_046_the_list_that_a_node_is_started_with_changes_nothing(make_cluste
         for server in cluster.servers.values():
             await asyncio.to_thread(server.kill)
         await asyncio.to_thread(cluster.start)
-        await client.write(rest[0], ("k", "v"), timeout=20)
-        assert sorted((await client.get_conf(rest[1], timeout=20)).peers) == sorted(rest)
+        await client.write(rest[0], ("k", "v"), timeout=60)
+        assert sorted((await client.get_conf(rest[1], timeout=60)).peers) == sorted(rest)
         assert await client.ensure(peers) == peers, "a group that is there is left alone"
         await wait_gone(client, gone)
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 LONG = 30.0
 SHORT = 1.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 Story = Callable[[list[zraft.Session]], Awaitable[T]]
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 LONG = 20.0
 SHORT = 3.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 Story = Callable[[LocalCluster, zraft.Client], Awaitable[T]]
 
