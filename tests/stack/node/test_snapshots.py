@@ -95,7 +95,7 @@ def test_a_follower_that_was_down_gets_a_snapshot_while_writes_go_on(tmp_path: P
     """§5.1: what it lacks is not in any log; it is carried over the snapshot channel, and it catches up."""
 
     async def work() -> None:
-        async with LocalCluster(3, folder=tmp_path, election_timeout=0.5, **OFTEN) as cluster:
+        async with LocalCluster(3, folder=tmp_path, election_timeout=2, **OFTEN) as cluster:
             client, peers = cluster.client, cluster.peers
             session = await client.light_session(peers)
             away = (await cluster.leader() + 1) % 3
@@ -139,7 +139,7 @@ def test_a_follower_whose_leader_goes_meanwhile_gets_a_snapshot_from_the_next(
     monkeypatch.setattr(transfers, "send_files", limited)
 
     async def work() -> None:
-        async with LocalCluster(3, folder=tmp_path, election_timeout=0.5, **OFTEN) as cluster:
+        async with LocalCluster(3, folder=tmp_path, election_timeout=2, **OFTEN) as cluster:
             client, peers = cluster.client, cluster.peers
             session = await client.light_session(peers)
             first = await cluster.leader()
@@ -252,7 +252,7 @@ def test_the_status_shows_a_snapshot_on_its_way(tmp_path: Path) -> None:
 
     async def work() -> None:
         async with LocalCluster(
-            3, folder=tmp_path, election_timeout=0.5, snapshot_transfer_rate=1 << 18, **OFTEN
+            3, folder=tmp_path, election_timeout=2, snapshot_transfer_rate=1 << 17, **OFTEN
         ) as cluster:
             client, peers = cluster.client, cluster.peers
             session = await client.light_session(peers)
