@@ -61,7 +61,7 @@ def test_killed_leaders_lose_no_acknowledged_write(make_cluster: MakeCluster) ->
 
     async def story(client: Client) -> int:
         ledger = Ledger()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         await under_load(client, cluster, ledger, KILLS)
         for peer in cluster.peers:
             await check_peer(client, peer, ledger)
@@ -77,7 +77,7 @@ def test_a_killed_group_of_one_loses_no_acknowledged_write(make_cluster: MakeClu
 
     async def story(client: Client) -> int:
         ledger = Ledger()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         await under_load(client, cluster, ledger, KILLS)
         await check_peer(client, cluster.peers[0], ledger)
         return len(ledger.acknowledged)
@@ -91,7 +91,7 @@ def test_all_nodes_killed_at_once_lose_no_acknowledged_write(make_cluster: MakeC
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(write_keys(client, cluster.peers, ledger, "w"))
             await wait_progress(ledger, 100)
@@ -159,7 +159,7 @@ def test_a_node_that_is_killed_while_it_writes_a_snapshot_loses_nothing(make_clu
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         async with asyncio.TaskGroup() as tasks:
             for number in range(WRITERS):
                 tasks.create_task(write_keys(client, cluster.peers, ledger, str(number)))

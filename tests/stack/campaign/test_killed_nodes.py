@@ -28,7 +28,7 @@ def test_what_clients_see_while_leaders_and_followers_are_killed_is_linearizable
 
     async def story(client: Client) -> int:
         recorder = Recorder()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         async with clients(client, cluster.peers, recorder):
             for number in range(2 * KILLS):
                 await recorder.wait_writes(100)
@@ -54,7 +54,7 @@ def test_what_clients_see_of_a_killed_group_of_one_is_linearizable(make_cluster:
 
     async def story(client: Client) -> int:
         recorder = Recorder()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         (server,) = cluster.servers.values()
         async with clients(client, cluster.peers, recorder):
             for _ in range(KILLS):

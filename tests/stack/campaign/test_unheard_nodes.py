@@ -40,7 +40,7 @@ def test_leader_that_was_stopped_for_a_while_answers_no_stale_read(make_cluster:
 
     async def story(client: Client) -> None:
         recorder, peers = Recorder(), cluster.peers
-        await client.create(peers, timeout=60)
+        await client.ensure(peers, timeout=60)
         leader = asked = await leader_of(client, peers)
         async with clients(client, peers, recorder, whom=lambda: asked):
             for number in range(3 * ROUNDS):
@@ -117,7 +117,7 @@ def test_leader_that_is_cut_off_answers_no_stale_read(tmp_path: Path, lose: bool
         nonlocal others_took_over
         async with house(tmp_path, 3) as home:
             recorder, peers = Recorder(), home.peers
-            await client.create(peers, timeout=60)
+            await client.ensure(peers, timeout=60)
             leader = asked = await leader_of(client, peers)
             async with clients(client, peers, recorder, whom=lambda: asked):
                 for fault in ROUNDS * (*TAKEN_OVER, cut_its_ears, delay_it):

@@ -119,7 +119,7 @@ def test_every_outcome_is_true(make_cluster: MakeCluster, blow: Blow) -> None:
 
     async def story(client: Client) -> Ledger:
         ledger = Ledger()
-        await client.create(cluster.peers, timeout=60)
+        await client.ensure(cluster.peers, timeout=60)
         await under_blows(client, cluster, ledger, blow)
         ledger.highest = await end(client, cluster)
         for peer in cluster.peers:

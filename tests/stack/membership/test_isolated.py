@@ -22,7 +22,7 @@ def test_an_isolated_leader_changes_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         async with house(tmp_path, 3) as nodes, Client() as client:
             peers = nodes.peers
-            await client.create(peers, timeout=60)
+            await client.ensure(peers, timeout=60)
             await client.write(peers[0], ("before", 1), timeout=60)
             leader = await leader_of(client, peers)
             nodes.weather.isolate(leader, peers)

@@ -30,7 +30,7 @@ def test_every_original_node_is_replaced(make_cluster: MakeCluster) -> None:
 
     async def story(client: Client) -> int:
         ledger = Ledger()
-        await client.create(peers[:3], timeout=60)
+        await client.ensure(peers[:3], timeout=60)
         async with written(client, peers, ledger):
             for number in range(3):
                 await wait_writes(ledger, 30)
@@ -54,7 +54,7 @@ def test_a_leader_that_is_removed_under_load_leaves_no_write_in_doubt(make_clust
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(peers, timeout=60)
+        await client.ensure(peers, timeout=60)
         async with written(client, peers, ledger):
             await wait_writes(ledger, 100)
             leader = await leader_of(client, peers)
@@ -81,7 +81,7 @@ def test_a_member_whose_disk_was_wiped_is_admitted_again(make_cluster: MakeClust
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(peers, timeout=60)
+        await client.ensure(peers, timeout=60)
         async with written(client, peers, ledger):
             await wait_writes(ledger, 50)
             leader = await leader_of(client, peers)
@@ -109,7 +109,7 @@ def test_leadership_goes_round_under_load(make_cluster: MakeCluster) -> None:
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(peers, timeout=60)
+        await client.ensure(peers, timeout=60)
         async with written(client, peers, ledger):
             for peer in [*peers, *peers[:2]] * ROUNDS:
                 await wait_writes(ledger, 40)

@@ -52,7 +52,7 @@ def test_the_story_of_sessions_that_the_ancestor_told(make_cluster: MakeCluster)
         return (await session.wait_trigger(ref, timeout=WAIT_S)).reason
 
     async def story(client: zraft.Client) -> None:
-        await client.create(cluster.peers, timeout=WAIT_S)
+        await client.ensure(cluster.peers, timeout=60)
         async with client.start_session(cluster.peers[0], LONG) as one:
             other = await client.start_session(cluster.peers[1], LONG)
             assert other.id > one.id

@@ -71,7 +71,7 @@ def test_every_write_runs_exactly_once_while_leaders_die(make_cluster: MakeClust
         await going
 
     async def story(client: zraft.Client) -> None:
-        await client.create(cluster.peers, "table", timeout=WAIT_S)
+        await client.ensure(cluster.peers, "table", timeout=60)
         sums: list[Value] = []
         async with client.start_session(cluster.peers, LONG) as session:
             await session.write(table.Put("mine", 1), temporary=True)
