@@ -258,7 +258,7 @@ Real clusters inside a test: [Testing](../testing.md).
 # a_cluster.py
 from zraft.testing import BlockingCluster
 
-with BlockingCluster(3, election_timeout=0.1) as cluster:
+with BlockingCluster(3, election_timeout=2) as cluster:
     cluster.client.write(cluster.peers[0], ("colour", "red"))
     cluster.stop(cluster.leader())  # two are left, and one of them leads
     survivor = cluster.peers[cluster.leader()]

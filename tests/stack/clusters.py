@@ -21,7 +21,7 @@ ELECTION = {"ZRAFT_ELECTION_TIMEOUT": "300ms"}
 """For nodes of which one is killed, or might as well be: another leads soon."""
 CALM = {"ZRAFT_ELECTION_TIMEOUT": "2s", "ZRAFT_HEARTBEAT_INTERVAL": "50ms"}
 """For nodes of which none is killed: no leader is lost because the machine is busy."""
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def plain_environment(*hidden: str) -> dict[str, str]:

@@ -14,18 +14,6 @@ from zraft.app.processes import PortLease
 MakeCluster = Callable[..., Cluster]
 
 
-BUSY_S = 180
-"""No test here takes as long by itself: on a machine that is busy with other things it may."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of this suite that does not end is ended after `BUSY_S`, or later where it says so itself."""
-    for item in items:
-        marker = item.get_closest_marker("timeout")
-        if item.path.is_relative_to(Path(__file__).parent) and (marker is None or marker.args[0] < BUSY_S):
-            item.add_marker(pytest.mark.timeout(BUSY_S), append=False)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_reaches_children() -> None:
     """Whoever runs the tests in the background of a shell has Ctrl-C ignored, and children would inherit that."""

@@ -83,7 +83,7 @@ def test_an_unknown_backend_is_refused(group: Cluster) -> None:
 def test_a_failed_create_leaves_nothing_behind(group: Cluster) -> None:
     """A node that is down costs the whole group; the name is free again afterwards."""
     node = group.peers[0].node
-    line = refused(group.cli("create", f"half@{node}", "half@127.0.0.1:1", "--timeout", "3"))
+    line = refused(group.cli("create", f"half@{node}", "half@127.0.0.1:1", "--timeout", "15"))
     assert "half@127.0.0.1:1" in line
     assert str(node) not in line
     assert "no peer half" in refused(group.cli("conf", "--peers", f"half@{node}"))
@@ -128,7 +128,7 @@ def test_the_group_is_measured(group: Cluster) -> None:
         (("put", "k", "v", "--peer", "a@127.0.0.1:1"), "No such option '--peer'"),
         (("get", "k", "--peers", "a@localhost"), "not a node address: 'localhost' (host:port)"),
         (("bench", "--clients", "0"), "'--clients': 0 is not in the range"),
-        (("bench", "--peers", "a@127.0.0.1:1", "--timeout", "1"), "nothing listens there); check the names"),
+        (("bench", "--peers", "a@127.0.0.1:1", "--timeout", "10"), "nothing listens there); check the names"),
         (("server", "--listen", "7101", "--data-dir", "x"), "listen: must be an address, host:port, not '7101'"),
         (("dev", "--nodes", "0"), "'--nodes': 0 is not in the range 1<=x<=9"),
         (

@@ -120,7 +120,7 @@ class Place:
             env=user_environment(),
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -148,7 +148,7 @@ class Place:
             self._dev = subprocess.Popen(
                 words, cwd=self.folder, env=user_environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while "Ctrl-C" not in printed.read_text():
             assert self._dev.poll() is None, printed.read_text()
             assert time.monotonic() < deadline, printed.read_text()
@@ -235,7 +235,7 @@ def test_the_settings_of_a_document_are_settings(document: str, tmp_path: Path) 
         assert Config.load(path, environment={}) != Config.load(None, environment={}), block.text
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("document", with_console())
 def test_the_commands_of_a_document_do_what_it_shows(document: str, place: Place) -> None:
     """One after the other; its programs run while `zraft dev` does."""

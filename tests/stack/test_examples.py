@@ -17,6 +17,7 @@ from tests.stack.clusters import WAIT_S, wait_until
 from zraft.app.processes import PortLease
 from zraft.testing import FAST, BlockingCluster
 
+LONG = 20.0
 SHORT = 1.0
 
 
@@ -77,7 +78,7 @@ def test_a_registry_names_those_that_live(cluster: BlockingCluster) -> None:
         seen: list[list[str]] = []
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(zraft.Client())
-            session = await stack.enter_async_context(client.start_session(cluster.peers, WAIT_S))
+            session = await stack.enter_async_context(client.start_session(cluster.peers, LONG))
 
             async def follow() -> None:
                 async for addresses in registry.watch(session, "billing"):

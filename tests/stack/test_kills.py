@@ -32,7 +32,7 @@ async def under_load(client: Client, cluster: Cluster, ledger: Ledger, kills: in
         try:
             for _ in range(kills):
                 await wait_progress(ledger, 50)
-                leader = (await client.get_conf(cluster.peers[0], timeout=20)).leader
+                leader = (await client.get_conf(cluster.peers[0], timeout=60)).leader
                 await asyncio.to_thread(cluster.servers[leader].kill)
                 if len(cluster.peers) > 1:
                     await wait_other(ledger, leader)
@@ -61,7 +61,7 @@ def test_killed_leaders_lose_no_acknowledged_write(make_cluster: MakeCluster) ->
 
     async def story(client: Client) -> int:
         ledger = Ledger()
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         await under_load(client, cluster, ledger, KILLS)
         for peer in cluster.peers:
             await check_peer(client, peer, ledger)
@@ -77,7 +77,7 @@ def test_a_killed_group_of_one_loses_no_acknowledged_write(make_cluster: MakeClu
 
     async def story(client: Client) -> int:
         ledger = Ledger()
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         await under_load(client, cluster, ledger, KILLS)
         await check_peer(client, cluster.peers[0], ledger)
         return len(ledger.acknowledged)
@@ -91,7 +91,7 @@ def test_all_nodes_killed_at_once_lose_no_acknowledged_write(make_cluster: MakeC
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(write_keys(client, cluster.peers, ledger, "w"))
             await wait_progress(ledger, 100)
@@ -126,16 +126,16 @@ def test_nodes_that_are_given_the_group_make_it_once(make_cluster: MakeCluster) 
     cluster = make_cluster(3, ensure=True)
 
     async def story(client: Client) -> None:
-        ensured = await client.ensure(reversed(cluster.peers))
+        ensured = await client.ensure(reversed(cluster.peers), timeout=60)
         assert ensured == cluster.peers[::-1]
-        conf = await client.get_conf(cluster.peers[0])
+        conf = await client.get_conf(cluster.peers[0], timeout=60)
         assert sorted(conf.peers) == sorted(cluster.peers)
-        await client.write(cluster.peers[0], ("k", "v"))
+        await client.write(cluster.peers[0], ("k", "v"), timeout=60)
         for server in cluster.servers.values():
             await asyncio.to_thread(server.kill)
         await asyncio.to_thread(cluster.start)
-        assert (await client.query(cluster.peers[0], "k", timeout=20)).result == "v"
-        assert (await client.get_conf(cluster.peers[0])).index == conf.index
+        assert (await client.query(cluster.peers[0], "k", timeout=60)).result == "v"
+        assert (await client.get_conf(cluster.peers[0], timeout=60)).index == conf.index
 
     run(story)
     assert all(server.is_running for server in cluster.servers.values())
@@ -159,7 +159,7 @@ def test_a_node_that_is_killed_while_it_writes_a_snapshot_loses_nothing(make_clu
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         async with asyncio.TaskGroup() as tasks:
             for number in range(WRITERS):
                 tasks.create_task(write_keys(client, cluster.peers, ledger, str(number)))
@@ -173,7 +173,7 @@ def test_a_node_that_is_killed_while_it_writes_a_snapshot_loses_nothing(make_clu
                 ledger.is_over = True
         for peer in cluster.peers:
             await check_peer(client, peer, ledger)
-            assert (await client.stat(peer)).snapshot_index > 0
+            assert (await client.stat(peer, timeout=60)).snapshot_index > 0
 
     run(story)
     for server in cluster.servers.values():

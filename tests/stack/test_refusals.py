@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.clusters import Cluster, cli, refused
+from tests.stack.clusters import CALM, Cluster, cli, refused
 from tests.stack.conftest import MakeCluster
 from zraft.app.processes import PortLease
 
@@ -38,8 +38,9 @@ def test_a_client_of_another_cluster_is_refused(group: Cluster) -> None:
 
 def test_nodes_of_different_clusters_do_not_meet(make_cluster: MakeCluster) -> None:
     """A group over both is not made: the nodes refuse each other, whatever a client wants."""
-    here, there = make_cluster(1), make_cluster(1, options=("--cluster", "another"))
-    done = cli("create", *map(str, (*here.peers, *there.peers)), "--timeout", "2")
+    here = make_cluster(1, environment=CALM)
+    there = make_cluster(1, environment=CALM, options=("--cluster", "another"))
+    done = cli("create", *map(str, (*here.peers, *there.peers)), "--timeout", "6")
     assert "was not applied" in refused(done)
     log = there.servers[there.peers[0]].log.read_text()
     assert "another cluster" in log

@@ -25,8 +25,8 @@ from typing import IO, Final
 from zraft.errors import ZraftError
 
 _PORTS: Final = range(12_000, 32_000)
-_READY_S: Final = 20.0
-_STOP_S: Final = 15.0
+_READY_S: Final = 60.0
+_STOP_S: Final = 60.0
 
 
 class ServerFailed(ZraftError):

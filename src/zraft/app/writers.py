@@ -85,7 +85,7 @@ async def write_keys(
             return
 
 
-async def check_peer(client: Client, peer: PeerId, ledger: Ledger, *, patience_s: float = 15.0) -> int:
+async def check_peer(client: Client, peer: PeerId, ledger: Ledger, *, patience_s: float = 60.0) -> int:
     """How many writes of unknown outcome the peer holds, once it has applied all that was acknowledged.
 
     Raises `WriteLost` where it lacks an acknowledged write or holds a refused one.

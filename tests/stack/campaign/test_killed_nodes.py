@@ -28,11 +28,11 @@ def test_what_clients_see_while_leaders_and_followers_are_killed_is_linearizable
 
     async def story(client: Client) -> int:
         recorder = Recorder()
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         async with clients(client, cluster.peers, recorder):
             for number in range(2 * KILLS):
                 await recorder.wait_writes(100)
-                leader = (await client.get_conf(cluster.peers[number % 3], timeout=20)).leader
+                leader = (await client.get_conf(cluster.peers[number % 3], timeout=60)).leader
                 others = [peer for peer in cluster.peers if peer != leader]
                 victim = others[number // 2 % 2] if number % 2 else leader
                 await asyncio.to_thread(cluster.servers[victim].kill)
@@ -54,7 +54,7 @@ def test_what_clients_see_of_a_killed_group_of_one_is_linearizable(make_cluster:
 
     async def story(client: Client) -> int:
         recorder = Recorder()
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         (server,) = cluster.servers.values()
         async with clients(client, cluster.peers, recorder):
             for _ in range(KILLS):

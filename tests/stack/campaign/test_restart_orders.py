@@ -27,7 +27,7 @@ def test_nodes_stopped_cut_off_and_restarted_in_every_order_hold_equal_states(tm
     async def story(client: Client) -> int:
         async with house(tmp_path, 3) as home:
             recorder = Recorder()
-            await client.create(home.peers)
+            await client.ensure(home.peers, timeout=60)
             async with clients(client, home.peers, recorder):
                 for number, (stopped, cut_off, killed) in enumerate(itertools.permutations(home.peers)):
                     await recorder.wait_writes(20)

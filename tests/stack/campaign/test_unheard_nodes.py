@@ -30,7 +30,7 @@ ELECTION_S = float(ELECTION["ZRAFT_ELECTION_TIMEOUT"].removesuffix("ms")) / 1000
 
 async def leader_of(client: Client, peers: list[PeerId]) -> PeerId:
     """Who leads now."""
-    return (await client.get_conf(peers[0], timeout=20)).leader
+    return (await client.get_conf(peers[0], timeout=60)).leader
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
@@ -40,14 +40,14 @@ def test_leader_that_was_stopped_for_a_while_answers_no_stale_read(make_cluster:
 
     async def story(client: Client) -> None:
         recorder, peers = Recorder(), cluster.peers
-        await client.create(peers)
-        asked = await leader_of(client, peers)
+        await client.ensure(peers, timeout=60)
+        leader = asked = await leader_of(client, peers)
         async with clients(client, peers, recorder, whom=lambda: asked):
             for number in range(3 * ROUNDS):
-                leader = asked = await leader_of(client, peers)
                 reads = recorder.direct_reads
-                await recorder.wait_writes(100)
-                assert recorder.direct_reads > reads
+                while recorder.direct_reads == reads:  # on a busy machine another one may lead by now
+                    leader = asked = await leader_of(client, peers)
+                    await recorder.wait_writes(100)
                 pid = cluster.servers[leader].pid
                 os.kill(pid, signal.SIGSTOP)
                 try:
@@ -117,14 +117,14 @@ def test_leader_that_is_cut_off_answers_no_stale_read(tmp_path: Path, lose: bool
         nonlocal others_took_over
         async with house(tmp_path, 3) as home:
             recorder, peers = Recorder(), home.peers
-            await client.create(peers)
-            asked = await leader_of(client, peers)
+            await client.ensure(peers, timeout=60)
+            leader = asked = await leader_of(client, peers)
             async with clients(client, peers, recorder, whom=lambda: asked):
                 for fault in ROUNDS * (*TAKEN_OVER, cut_its_ears, delay_it):
-                    leader = asked = await leader_of(client, peers)
                     reads = recorder.direct_reads
-                    await recorder.wait_writes(50)
-                    assert recorder.direct_reads > reads
+                    while recorder.direct_reads == reads:
+                        leader = asked = await leader_of(client, peers)
+                        await recorder.wait_writes(50)
                     await fault(home, leader)
                     if fault in TAKEN_OVER:
                         await recorder.wait_other_leader(leader)

@@ -53,7 +53,7 @@ def test_judge_refutes_histories_that_were_tampered_with(make_cluster: MakeClust
     recorder = Recorder()
 
     async def story(client: Client) -> None:
-        await client.create(cluster.peers)
+        await client.ensure(cluster.peers, timeout=60)
         async with clients(client, cluster.peers, recorder):
             await recorder.wait_writes(200)
         await check_run(client, cluster.servers, recorder)

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.stack.campaign.workload import PATIENCE_S, Recorder
+from tests.stack.campaign.workload import Recorder
 from tests.stack.clusters import WAIT_S
 from zraft.app.processes import ServerProcess
 from zraft.client.caller import each
@@ -51,7 +51,7 @@ async def check_run(client: Client, servers: dict[PeerId, ServerProcess], record
         state = await local_state(client, peer, keys, min_index=max(barrier.index, recorder.highest))
         assert state == truth, f"{peer} holds another state than was read: {differences(state, truth)}"
     assert final_state_problem(recorder.operations, truth) == ""
-    committed = min([(await client.stat(peer, timeout=PATIENCE_S)).commit_index for peer in peers])
+    committed = min([(await client.stat(peer, timeout=WAIT_S)).commit_index for peer in peers])
     assert committed >= barrier.index
     for server in servers.values():
         assert await asyncio.to_thread(server.stop) == 0

@@ -95,7 +95,7 @@ async def under_blows(client: Client, cluster: Cluster, ledger: Ledger, blow: Bl
         try:
             for _ in range(KILLS):
                 await wait_progress(ledger)
-                leader = (await client.get_conf(cluster.peers[0], timeout=20)).leader
+                leader = (await client.get_conf(cluster.peers[0], timeout=60)).leader
                 await blow(cluster, leader)
                 await wait_progress(ledger)
         finally:
@@ -106,7 +106,7 @@ async def end(client: Client, cluster: Cluster) -> int:
     """The index of a last write. Whoever leads after so many blows may lose that once more, on a busy machine."""
     while True:
         try:
-            return (await client.write(cluster.peers[0], ("end", 0), timeout=20)).index
+            return (await client.write(cluster.peers[0], ("end", 0), timeout=60)).index
         except OutcomeUnknown:
             continue
 
@@ -119,7 +119,7 @@ def test_every_outcome_is_true(make_cluster: MakeCluster, blow: Blow) -> None:
 
     async def story(client: Client) -> Ledger:
         ledger = Ledger()
-        await client.create(cluster.peers, timeout=20)
+        await client.ensure(cluster.peers, timeout=60)
         await under_blows(client, cluster, ledger, blow)
         ledger.highest = await end(client, cluster)
         for peer in cluster.peers:

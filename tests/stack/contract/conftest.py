@@ -29,7 +29,7 @@ class Nodes:
 
     def group(self, backend: str = "dict") -> list[zraft.PeerId]:
         """A new group on all nodes. The first of its peers leads."""
-        return self.client.create(self.names(), backend, timeout=20)
+        return self.client.create(self.names(), backend, timeout=60)
 
 
 @pytest.fixture(scope="module")

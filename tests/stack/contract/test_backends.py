@@ -126,7 +126,7 @@ def test_what_is_due_is_done_when_its_time_has_come(nodes: Nodes) -> None:
     peers = nodes.group("timed")
     until = nodes.client.write(peers[0], ("short", 50)).result
     nodes.client.write(peers[0], ("long", 600_000))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     for peer in peers:
         while len(found := nodes.client.query_local(peer, None)["gone"]) < 1:
             assert time.monotonic() < deadline

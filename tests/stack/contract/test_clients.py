@@ -19,7 +19,7 @@ from zraft import blocking
 from zraft.testing import BlockingCluster
 
 T = TypeVar("T")
-WAIT_S = 20
+WAIT_S = 60.0
 FUNCTIONS = (
     "create",
     "ensure",

@@ -12,7 +12,7 @@ import zraft
 from tests.stack.contract.conftest import Nodes
 from zraft.testing import LocalCluster
 
-WAIT_S = 20
+WAIT_S = 60.0
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -60,7 +60,7 @@ def test_a_change_that_takes_longer_goes_on(make_cluster: MakeCluster) -> None:
     one, two, three = cluster.peers
     assert cluster.cli("create", str(one), str(two)).returncode == 0
     cluster.servers[two].kill()
-    line = refused(cluster.cli("set-conf", str(one), str(three), "--timeout", "1"))
+    line = refused(cluster.cli("set-conf", str(one), str(three), "--timeout", "4"))
     assert "no leader" in line or "goes on" in line
     cluster.servers[two].start()
     done = cluster.cli("set-conf", str(one), str(three), "--timeout", "15")

@@ -25,7 +25,7 @@ def test_a_group_grows_to_five_and_shrinks_to_three_while_leaders_are_killed(mak
 
     async def story(client: Client) -> int:
         recorder = Recorder()
-        await client.create(peers[:1])
+        await client.create(peers[:1], timeout=60)
         async with clients(client, peers, recorder):
             for size in sizes:
                 await recorder.wait_writes(30)
@@ -39,7 +39,7 @@ def test_a_group_grows_to_five_and_shrinks_to_three_while_leaders_are_killed(mak
         for gone in peers[3:]:
             await wait_gone(client, gone)
         members = {peer: cluster.servers[peer] for peer in peers[:3]}
-        assert sorted((await client.get_conf(peers[0])).peers) == sorted(members)
+        assert sorted((await client.get_conf(peers[0], timeout=60)).peers) == sorted(members)
         await check_run(client, members, recorder)
         return recorder.acknowledged
 

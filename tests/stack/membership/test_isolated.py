@@ -22,8 +22,8 @@ def test_an_isolated_leader_changes_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         async with house(tmp_path, 3) as nodes, Client() as client:
             peers = nodes.peers
-            await client.create(peers, timeout=20)
-            await client.write(peers[0], ("before", 1))
+            await client.ensure(peers, timeout=60)
+            await client.write(peers[0], ("before", 1), timeout=60)
             leader = await leader_of(client, peers)
             nodes.weather.isolate(leader, peers)
             caller = Caller(secret=None, cluster=None)
@@ -42,10 +42,10 @@ def test_an_isolated_leader_changes_nothing(tmp_path: Path) -> None:
                 await caller.aclose()
             assert isinstance(caught.value, LeaderChanged | NotLeader | PeerUnavailable), caught.value
             others = [peer for peer in peers if peer != leader]
-            written = await client.write(others[0], ("meanwhile", 2), timeout=20)
+            written = await client.write(others[0], ("meanwhile", 2), timeout=60)
             nodes.weather.clear(lose=True)
-            assert await client.query_local(leader, "meanwhile", min_index=written.index, timeout=20) == 2
-            conf = await client.get_conf(others[0], timeout=20)
+            assert await client.query_local(leader, "meanwhile", min_index=written.index, timeout=60) == 2
+            conf = await client.get_conf(others[0], timeout=60)
             assert sorted(conf.peers) == sorted(peers)
             await change_to(client, others, others)
             await wait_gone(client, leader)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.stack.clusters import CALM, ELECTION, run
+from tests.stack.clusters import CALM, run
 from tests.stack.conftest import MakeCluster
 from tests.stack.membership.changes import (
     ROUNDS,
@@ -30,7 +30,7 @@ def test_every_original_node_is_replaced(make_cluster: MakeCluster) -> None:
 
     async def story(client: Client) -> int:
         ledger = Ledger()
-        await client.create(peers[:3])
+        await client.ensure(peers[:3], timeout=60)
         async with written(client, peers, ledger):
             for number in range(3):
                 await wait_writes(ledger, 30)
@@ -40,7 +40,7 @@ def test_every_original_node_is_replaced(make_cluster: MakeCluster) -> None:
             await wait_writes(ledger, 30)
         for peer in peers[3:]:
             await check_peer(client, peer, ledger)
-        conf = await client.get_conf(peers[5])
+        conf = await client.get_conf(peers[5], timeout=60)
         assert sorted(conf.peers) == sorted(peers[3:])
         return len(ledger.acknowledged)
 
@@ -54,7 +54,7 @@ def test_a_leader_that_is_removed_under_load_leaves_no_write_in_doubt(make_clust
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(peers)
+        await client.ensure(peers, timeout=60)
         async with written(client, peers, ledger):
             await wait_writes(ledger, 100)
             leader = await leader_of(client, peers)
@@ -65,23 +65,23 @@ def test_a_leader_that_is_removed_under_load_leaves_no_write_in_doubt(make_clust
         assert ledger.unknown == {}
         for peer in others:
             await check_peer(client, peer, ledger)
-        await client.remove([leader])
+        await client.remove([leader], timeout=60)
         with pytest.raises(PeerUnavailable, match="no peer"):
-            await client.remove([leader])
-        await client.create([leader])
-        assert (await client.get_conf(leader)).peers == (leader,), "its name is free for another group"
+            await client.remove([leader], timeout=60)
+        await client.create([leader], timeout=60)
+        assert (await client.get_conf(leader, timeout=60)).peers == (leader,), "its name is free for another group"
 
     run(story)
 
 
 def test_a_member_whose_disk_was_wiped_is_admitted_again(make_cluster: MakeCluster) -> None:
     """BM-043: what starts there is nobody until the group says so, and then holds everything."""
-    cluster = make_cluster(3, environment=ELECTION)
+    cluster = make_cluster(3, environment=CALM)
     peers = cluster.peers
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(peers)
+        await client.ensure(peers, timeout=60)
         async with written(client, peers, ledger):
             await wait_writes(ledger, 50)
             leader = await leader_of(client, peers)
@@ -91,13 +91,13 @@ def test_a_member_whose_disk_was_wiped_is_admitted_again(make_cluster: MakeClust
             await asyncio.to_thread(cluster.servers[victim].start)
             await wait_writes(ledger, 50)
             with pytest.raises(PeerUnavailable, match="no peer"):
-                await client.stat(victim)
+                await client.stat(victim, timeout=60)
             await change_to(client, peers, peers)
             await wait_writes(ledger, 20)
         await check_peer(client, victim, ledger)
         other = next(peer for peer in peers if peer not in (leader, victim))
         await asyncio.to_thread(cluster.servers[other].kill)
-        await client.write(leader, ("with the new member", 1), timeout=20)
+        await client.write(leader, ("with the new member", 1), timeout=60)
 
     run(story)
 
@@ -109,12 +109,12 @@ def test_leadership_goes_round_under_load(make_cluster: MakeCluster) -> None:
 
     async def story(client: Client) -> None:
         ledger = Ledger()
-        await client.create(peers)
+        await client.ensure(peers, timeout=60)
         async with written(client, peers, ledger):
             for peer in [*peers, *peers[:2]] * ROUNDS:
                 await wait_writes(ledger, 40)
                 assert await client.transfer_leadership(peers[0], peer, timeout=10) == peer
-                assert (await client.stat(peer)).role == "leader"
+                assert (await client.stat(peer, timeout=60)).role == "leader"
             await wait_writes(ledger, 40)
         for peer in peers:
             await check_peer(client, peer, ledger)

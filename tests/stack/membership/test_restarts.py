@@ -16,7 +16,7 @@ def test_bm_046_the_list_that_a_node_is_started_with_changes_nothing(make_cluste
     peers = cluster.peers
 
     async def story(client: Client) -> None:
-        await client.ensure(peers)
+        await client.ensure(peers, timeout=60)
         leader = await leader_of(client, peers)
         gone = next(peer for peer in peers if peer != leader)
         rest = [peer for peer in peers if peer != gone]
@@ -25,9 +25,9 @@ def test_bm_046_the_list_that_a_node_is_started_with_changes_nothing(make_cluste
         for server in cluster.servers.values():
             await asyncio.to_thread(server.kill)
         await asyncio.to_thread(cluster.start)
-        await client.write(rest[0], ("k", "v"), timeout=20)
-        assert sorted((await client.get_conf(rest[1], timeout=20)).peers) == sorted(rest)
-        assert await client.ensure(peers) == peers, "a group that is there is left alone"
+        await client.write(rest[0], ("k", "v"), timeout=60)
+        assert sorted((await client.get_conf(rest[1], timeout=60)).peers) == sorted(rest)
+        assert await client.ensure(peers, timeout=60) == peers, "a group that is there is left alone"
         await wait_gone(client, gone)
 
     run(story)

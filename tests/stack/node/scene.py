@@ -22,7 +22,7 @@ from zraft.wire.requests import Reply, Request, decode_replies, encode_item
 T = TypeVar("T")
 LOOPS = ("asyncio", "uvloop")
 GROUP = GroupId(b"group of a test!")
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def config(folder: Path, listen: str = "127.0.0.1:0", **changes: Any) -> zraft.Config:

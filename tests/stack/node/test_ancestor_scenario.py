@@ -106,7 +106,7 @@ def test_a_wiped_follower_and_an_isolated_leader_come_back_by_snapshot(tmp_path:
     async def story() -> None:
         async with house(tmp_path, 3, settings=SHORT) as nodes, Client() as client:
             peers = nodes.peers
-            await client.create(peers, timeout=WAIT_S)
+            await client.ensure(peers, timeout=60)
             written = await write_all(client, peers[0], before)
             for peer in peers:
                 await wait_snapshot(client, peer, 10)

@@ -48,7 +48,7 @@ class Writer:
 
     def do(self, *operations: Operation) -> Completion:
         number = self.submit(*operations)
-        completion = self.reported.get(timeout=20)
+        completion = self.reported.get(timeout=60)
         assert completion.number == number
         return completion
 
@@ -88,7 +88,7 @@ def test_jobs_are_done_in_order_and_each_is_reported(writer: Writer, tmp_path: P
         writer.submit(RenameFile("a", "b"), CreateFile("c", 0), DeleteFile("c"), SyncFolder()),
         writer.submit(ReadAt("b", 5, 2), ReadAt("b", 50, 2)),
     ]
-    completions = [writer.reported.get(timeout=20) for _ in numbers]
+    completions = [writer.reported.get(timeout=60) for _ in numbers]
     assert [completion.number for completion in completions] == numbers
     assert all(completion.error is None for completion in completions)
     assert completions[1].reads == (b"\0\0hello\0\0\0", b"hello")
@@ -108,7 +108,7 @@ def test_a_small_save_is_left_to_the_caller_and_nothing_overtakes_it(tmp_path: P
     writer.do(CreateFile("a", 10), SyncFile("a"), SyncFolder())
     unheard = writer.submit(WriteAt("a", 0, b"0"), SyncFile("a"))
     assert not disk.has_deferred, "a report that was not heard yet comes first"
-    assert writer.reported.get(timeout=20).number == unheard
+    assert writer.reported.get(timeout=60).number == unheard
     for _ in range(2):
         disk.heard()
     first = writer.submit(WriteAt("a", 0, b"1"), SyncFile("a"))
@@ -121,15 +121,15 @@ def test_a_small_save_is_left_to_the_caller_and_nothing_overtakes_it(tmp_path: P
     disk._deferred = Job(100, (WriteAt("a", 0, b"2"),))
     disk.submit(Job(101, (WriteAt("a", 0, b"3"), SyncFile("a"))))
     assert disk.do_deferred(in_thread=False) is None
-    assert [writer.reported.get(timeout=20).number for _ in range(2)] == [100, 101]
+    assert [writer.reported.get(timeout=60).number for _ in range(2)] == [100, 101]
     assert disk.read("a", 0, 1) == b"3"
 
     disk._deferred = Job(102, (WriteAt("a", 0, b"4"),))
     assert disk.do_deferred(in_thread=True) is None
-    assert writer.reported.get(timeout=20).number == 102
+    assert writer.reported.get(timeout=60).number == 102
     disk._deferred = Job(103, (WriteAt("a", 0, b"5"),))
     disk.close()
-    assert writer.reported.get(timeout=20).number == 103
+    assert writer.reported.get(timeout=60).number == 103
     assert (tmp_path / "data" / "a").read_bytes()[:1] == b"5"
 
 

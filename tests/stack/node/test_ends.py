@@ -29,7 +29,7 @@ def test_a_leader_that_stops_hands_over_first(tmp_path: Path) -> None:
     """§3.10: the others have a leader when it is gone, in the next term, without waiting for a timeout."""
 
     async def story() -> None:
-        async with LocalCluster(3, folder=tmp_path, election_timeout=2) as cluster:
+        async with LocalCluster(3, folder=tmp_path, election_timeout=30) as cluster:
             leader = await cluster.leader()
             old = cluster.nodes[leader]
             assert old is not None
@@ -40,7 +40,7 @@ def test_a_leader_that_stops_hands_over_first(tmp_path: Path) -> None:
             rest = [node for node in cluster.nodes if node is not None]
             while not any(node.status("test").role == "leader" for node in rest):
                 await within(asyncio.sleep(0))
-            assert clock() - began < 1.5, "nobody waited for an election timeout"
+            assert clock() - began < 25, "nobody waited for an election timeout"
             assert {node.status("test").term for node in rest} == {term + 1}
 
     tell(story)

@@ -21,7 +21,7 @@ from zraft.wire.values import encode_value
 
 GROUP = GroupId(b"group of a test!")
 PEER = PeerId("a", "127.0.0.1:7101")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def meta(name: str = "a", incarnation: int = 7, backend: str = "dict") -> ReplicaMeta:

@@ -14,8 +14,8 @@ from zraft.testing import BlockingCluster
 T = TypeVar("T")
 
 LONG = 30.0
-SHORT = 1.0
-WAIT_S = 20.0
+SHORT = 2.0
+WAIT_S = 60.0
 
 Story = Callable[[list[zraft.Session]], Awaitable[T]]
 

@@ -102,7 +102,7 @@ def test_it_is_had_by_one_at_a_time_and_signals_are_the_commands(
 
 def test_the_command_is_gone_before_the_session_is(cluster: BlockingCluster) -> None:
     """No leader is reached: what does not want to end is ended, and all that it has started."""
-    with running("lock", "lost", "--session-timeout", "2", "--", "sh", "-c", STUBBORN) as process:
+    with running("lock", "lost", "--session-timeout", "4", "--", "sh", "-c", STUBBORN) as process:
         pid = int(line(process))
         for number in (0, 1):
             cluster.stop(number)

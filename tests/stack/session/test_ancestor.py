@@ -17,6 +17,7 @@ from tests.stack.clusters import WAIT_S, Cluster, run
 from tests.stack.conftest import MakeCluster
 from zraft.types import NOT_FOUND
 
+LONG = 20.0
 LOST_CLIENT = """
 import sys, time
 from zraft import blocking
@@ -51,9 +52,9 @@ def test_the_story_of_sessions_that_the_ancestor_told(make_cluster: MakeCluster)
         return (await session.wait_trigger(ref, timeout=WAIT_S)).reason
 
     async def story(client: zraft.Client) -> None:
-        await client.create(cluster.peers, timeout=WAIT_S)
-        async with client.start_session(cluster.peers[0], WAIT_S) as one:
-            other = await client.start_session(cluster.peers[1], WAIT_S)
+        await client.ensure(cluster.peers, timeout=60)
+        async with client.start_session(cluster.peers[0], LONG) as one:
+            other = await client.start_session(cluster.peers[1], LONG)
             assert other.id > one.id
 
             assert await one.query("key", watch="made", timeout=WAIT_S) is NOT_FOUND

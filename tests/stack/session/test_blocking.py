@@ -15,7 +15,7 @@ from zraft.testing import BlockingCluster
 from zraft.types import NOT_FOUND
 
 LONG = 20.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from zraft.types import PeerId, Value
 pytestmark = pytest.mark.uncounted
 
 KILLS = int(os.environ.get("ZRAFT_KILLS", "3"))
+LONG = 20.0
 PAUSE_S = 0.7
 """Beyond two election timeouts: the only node finds that it was late."""
 
@@ -70,9 +71,9 @@ def test_every_write_runs_exactly_once_while_leaders_die(make_cluster: MakeClust
         await going
 
     async def story(client: zraft.Client) -> None:
-        await client.create(cluster.peers, "table", timeout=WAIT_S)
+        await client.ensure(cluster.peers, "table", timeout=60)
         sums: list[Value] = []
-        async with client.start_session(cluster.peers, WAIT_S) as session:
+        async with client.start_session(cluster.peers, LONG) as session:
             await session.write(table.Put("mine", 1), temporary=True)
             traffic = Traffic(session)
 

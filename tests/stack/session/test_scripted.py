@@ -32,8 +32,8 @@ from zraft.wire.requests import Request
 from zraft.wire.session_requests import Ping, SessionQuery, SessionWrite, StartSession, StopSession, TriggerReason
 
 LONG = 20.0
-SHORT = 0.5
-MIDDLE = 2.0
+SHORT = 1.5
+MIDDLE = 3.0
 
 
 async def outcome(call: Coroutine[Any, Any, Value]) -> Value | RequestError:

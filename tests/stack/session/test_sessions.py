@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 LONG = 20.0
 SHORT = 3.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 Story = Callable[[LocalCluster, zraft.Client], Awaitable[T]]
 
@@ -176,9 +176,9 @@ def test_a_change_fires_the_watches_on_it() -> None:
         async with client.start_session(cluster.peers, LONG) as session:
             for key in ("a", "b"):
                 assert await session.query(key, watch=key) is NOT_FOUND
-            await client.write(cluster.peers[0], ("b", 1))
+            await client.write(cluster.peers[0], ("b", 1), timeout=60)
             assert await session.wait_trigger("b", timeout=WAIT_S) == zraft.WatchTrigger("b", "change")
-            await client.write(cluster.peers[0], ("b", 2))
+            await client.write(cluster.peers[0], ("b", 2), timeout=60)
             await session.write(("a", 3))
             async for trigger in session.triggers():
                 assert trigger == zraft.WatchTrigger("a", "change")

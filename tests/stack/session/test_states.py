@@ -11,7 +11,8 @@ from tests.stack.session.scripted_group import ScriptedGroup, play
 from zraft.errors import ConnectionTimeout, RequestTimeout, SessionClosed, SessionExpired, UsageError
 from zraft.wire.session_requests import SessionWrite
 
-WAIT_S = 20.0
+LONG = 20.0
+WAIT_S = 60.0
 
 
 def test_each_change_of_state_is_told_to_those_who_wait_for_it() -> None:
@@ -19,7 +20,7 @@ def test_each_change_of_state_is_told_to_those_who_wait_for_it() -> None:
 
     async def story(group: ScriptedGroup) -> None:
         async with zraft.Client() as client:
-            session = await client.start_session(group.peers, WAIT_S)
+            session = await client.start_session(group.peers, LONG)
             assert await session.wait_state("connected", "closed") == "connected"
             with pytest.raises(RequestTimeout) as caught:
                 await session.wait_state("suspended", timeout=0.02)
@@ -46,7 +47,7 @@ def test_the_end_of_a_session_wakes_whoever_waits() -> None:
 
     async def story(group: ScriptedGroup) -> None:
         async with zraft.Client() as client:
-            session = await client.start_session(group.peers, WAIT_S)
+            session = await client.start_session(group.peers, LONG)
             waiting = asyncio.create_task(session.wait_state("expired"))
             group.is_alive = False
             with pytest.raises(SessionExpired):
@@ -68,7 +69,7 @@ def test_what_is_no_state_is_refused() -> None:
     """Rather than waited for."""
 
     async def story(group: ScriptedGroup) -> None:
-        async with zraft.Client() as client, client.start_session(group.peers, WAIT_S) as session:
+        async with zraft.Client() as client, client.start_session(group.peers, LONG) as session:
             with pytest.raises(UsageError, match="lost"):
                 await session.wait_state("lost")  # type: ignore[arg-type]  # on purpose
             with pytest.raises(UsageError):

@@ -124,7 +124,7 @@ def test_a_stream_without_async_is_a_plain_iterator() -> None:
         assert [next(later) for _ in range(3)] == seen[3:]
         session.stop()
         assert list(later) == []
-        expiring = cluster.client.start_session(cluster.peers, 0.5)
+        expiring = cluster.client.start_session(cluster.peers, 2)
         changes = expiring.watch("k")
         cluster.stop(0)
         with pytest.raises(SessionExpired):

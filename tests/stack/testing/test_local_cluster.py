@@ -27,11 +27,11 @@ def test_a_cluster_survives_each_of_its_nodes(tmp_path: Path) -> None:
                 assert cluster.nodes[number] is None
                 # A session of its own: one that saw each node stop within its fail_timeout would ask none of them.
                 async with cluster.client.light_session(cluster.peers) as session:
-                    await session.write((number, "x"), timeout=20)
+                    await session.write((number, "x"), timeout=60)
                 assert await cluster.leader() != number
                 await cluster.start(number)
             async with cluster.client.light_session(cluster.peers) as session:
-                assert [await session.query(number, timeout=20) for number in range(3)] == ["x"] * 3
+                assert [await session.query(number, timeout=60) for number in range(3)] == ["x"] * 3
             assert cluster.addresses == addresses
             assert cluster.number_of(cluster.peers[2]) == 2
             await cluster.stop(1)
@@ -101,7 +101,7 @@ def test_the_fixture_is_a_cluster(zraft_cluster: BlockingCluster) -> None:
     peer = zraft_cluster.peers[zraft_cluster.leader()]
     assert zraft_cluster.number_of(peer) != number
     zraft_cluster.start(number)
-    assert zraft_cluster.client.query(peer, "k", timeout=20).result == 1
+    assert zraft_cluster.client.query(peer, "k", timeout=60).result == 1
     assert zraft_cluster.create("other") == [zraft.PeerId("other", node) for node in zraft_cluster.addresses]
 
 

@@ -85,7 +85,7 @@ def test_a_token_opens_one_transfer_once(tmp_path: Path) -> None:
 def test_random_bytes_end_the_connection_and_nothing_else(tmp_path: Path, seed: int) -> None:
     """At once where they differ from the magic; also behind a good magic and a good version."""
     draw = random.Random(seed)
-    with crossing(Cargo(tmp_path, [1000]), ReceiverLimits(opening_ms=200, stalled_ms=40_000)) as there:
+    with crossing(Cargo(tmp_path, [1000]), PATIENT) as there:
         stranger = RawSender(there.receiver.address)
         stranger.write(opening(bytes(TOKEN_BYTES))[: draw.randrange(OPENING_BYTES)] + draw.randbytes(200))
         assert stranger.signal() is None

@@ -10,8 +10,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tests.stack.transport.world import LOOPS, Recorder, house, payloads, tell
+from tests.stack.transport.world import LOOPS, PATIENCE_S, Recorder, house, payloads, tell
 from zraft.errors import HandshakeRefused, TooLarge, UsageError
+from zraft.transport import link as room
 from zraft.transport.link import Link, LinkLimits
 from zraft.transport.listener import ListenerLimits
 from zraft.wire.frames import FrameKind, encode_frame
@@ -312,8 +313,9 @@ def test_a_reset_in_the_middle_of_a_frame_ends_the_link(loop: str) -> None:
     tell(story, loop)
 
 
-def test_what_waits_is_written_before_a_link_closes() -> None:
+def test_what_waits_is_written_before_a_link_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     """`close` is orderly: a last message arrives."""
+    monkeypatch.setattr(room, "_CLOSE_S", PATIENCE_S)
 
     async def story() -> None:
         async with house() as there:

@@ -138,7 +138,7 @@ def test_a_stranger_that_stalls_is_closed_when_its_time_is_over(loop: str) -> No
     """Whether it said nothing or half of it (S-03)."""
 
     async def story() -> None:
-        bounds = ListenerLimits(link=LinkLimits(handshake_ms=50))
+        bounds = ListenerLimits(link=LinkLimits(handshake_ms=400))
         async with house(bounds=bounds) as there:
             assert await there.stranger() == b""
             assert await there.stranger(b"ZRA") == b""

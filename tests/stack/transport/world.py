@@ -18,7 +18,7 @@ from zraft.wire.handshake import Role, Secrets
 
 T = TypeVar("T")
 Story = Callable[[], Coroutine[Any, Any, T]]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a condition may take before the test fails; no test is right because of this number."""
 A = "127.0.0.1:7101"
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
