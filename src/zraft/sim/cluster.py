@@ -113,6 +113,8 @@ class Cluster:
     def _snapshot_settings(self, chance: Chance) -> SnapshotSettings:
         """Snapshots every few entries, or few hundred bytes; or so rarely that there are none."""
         count = chance.choice(self._profile.max_log_count)
+        if self._excerpt.log_count:
+            return SnapshotSettings(max_log_count=self._excerpt.log_count, trailing_log_count=0)
         return SnapshotSettings(
             max_log_count=count,
             max_log_bytes=chance.choice([2_000, 64 * limits.MIB, 64 * limits.MIB]) if count < 1000 else limits.MIB,

@@ -52,6 +52,8 @@ class Excerpt(msgspec.Struct, frozen=True, kw_only=True):
     """Of `WEATHER`: what there is none of."""
     nodes: int = 0
     """So many of the seed's nodes at most."""
+    log_count: int = 0
+    """Snapshots are taken after so many entries, and the log is cut there."""
     until_ms: Millis = 0
     """The run ends then, whatever it has not come to."""
 
@@ -78,6 +80,7 @@ class Excerpt(msgspec.Struct, frozen=True, kw_only=True):
             ("commands", _listed(self.commands)),
             ("calm", _listed(self.calm or None)),
             ("nodes", str(self.nodes) if self.nodes else None),
+            ("log", str(self.log_count) if self.log_count else None),
             ("until", str(self.until_ms) if self.until_ms else None),
         ]
         return ";".join(f"{name}={text}" for name, text in parts if text is not None)
@@ -96,7 +99,7 @@ def parse_excerpt(text: str) -> Excerpt:
     given: dict[str, str] = {}
     for part in filter(None, text.split(";")):
         name, equals, value = part.partition("=")
-        if not equals or name not in ("faults", "commands", "calm", "nodes", "until") or name in given:
+        if not equals or name not in ("faults", "commands", "calm", "nodes", "log", "until") or name in given:
             raise UsageError(f"not an excerpt of a run: {text!r}")
         given[name] = value
     calm = tuple(_items(given.get("calm", "")))
@@ -108,6 +111,7 @@ def parse_excerpt(text: str) -> Excerpt:
             commands=tuple(_items(given["commands"])) if "commands" in given else None,
             calm=calm,
             nodes=int(given.get("nodes", "0")),
+            log_count=int(given.get("log", "0")),
             until_ms=int(given.get("until", "0")),
         )
     except ValueError as error:

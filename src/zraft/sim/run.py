@@ -164,6 +164,8 @@ class _Run:
         """Empty, or why a history could not be judged. Raises Violation."""
         cluster = self.cluster
         scheduler = cluster.scheduler
+        if cluster.examination is not None:
+            cluster.examination.begin()
         for node in cluster.nodes.values():
             if not node.start():
                 raise Violation("restart", f"{node.name} cannot start on an empty disk: {node.fault}")

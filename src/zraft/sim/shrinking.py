@@ -1,6 +1,6 @@
 """A failing run made short: fewer nodes, calmer weather, fewer faults, fewer commands, and nothing after the failure.
 
-Each try is a run of its own that follows the script of the first one, and is as deterministic as that; a try counts where
+Each try is a run of its own that follows the script of the first one, as deterministic as that; a try counts where
 the same property breaks. Lists are thinned out by halves, then quarters, down to single items, again and again until
 nothing more can go (delta debugging). Bounded by a number of tries and of simulated events, never by a clock: the same
 seed is shrunk to the same excerpt on every machine.
@@ -24,8 +24,12 @@ Progress: TypeAlias = Callable[[str], None]
 T = TypeVar("T")
 
 TRIES: Final = 400
-EVENTS: Final = 1_000_000
-"""Of all tries together: half a minute."""
+EVENTS: Final = 600_000
+"""Of all tries together: less than half a minute."""
+
+
+SNAPSHOTS: Final = (1, 3)
+"""Entries after which snapshots are taken, tried in this order: fewer commands may then be enough."""
 
 
 class Shrunk(msgspec.Struct, frozen=True):
@@ -64,6 +68,7 @@ class _Search:
         self._events_left = EVENTS
         self._attempt = whole
         self.tries = 0
+        self._tried: set[str] = set()
         self.best = Excerpt()
 
     @property
@@ -77,12 +82,18 @@ class _Search:
         for nodes in range(1, self._whole.report.counters.nodes):
             if self._fails(nodes=nodes):
                 break
+        for count in SNAPSHOTS:
+            if self._fails(log_count=count):
+                break
+        self._thin_out_commands()  # what is left out here need not be run in any further try
         self._calm()
         before = None
         while before != self.best:
             before = self.best
             self._thin_out_faults()
             self._thin_out_commands()
+        if self.best.log_count:
+            self._fails(log_count=0)  # it may have helped nothing
 
     def _calm(self) -> None:
         """Everything at once, or one after the other."""
@@ -106,6 +117,9 @@ class _Search:
         attempt = self._attempt
         until_ms = attempt.at_ms if attempt.is_in_chaos else 0
         excerpt = msgspec.structs.replace(self.best, until_ms=until_ms, **changes)
+        if (text := str(excerpt)) in self._tried:
+            return False
+        self._tried.add(text)
         self.tries += 1
         found = self._run(excerpt, self._whole, False)
         self._events_left -= found.report.counters.events
@@ -136,9 +150,8 @@ def _thin_out(items: Sequence[T], fails: Callable[[list[T]], bool]) -> None:
 
 def _size(attempt: Attempt) -> str:
     counters = attempt.report.counters
-    return (
-        f"{counters.nodes} nodes, {len(attempt.faults)} faults, {len(attempt.commands)} commands, {attempt.at_ms} ms"
-    )
+    sizes = ((counters.nodes, "node"), (len(attempt.faults), "fault"), (len(attempt.commands), "command"))
+    return ", ".join([*(f"{count} {name}{'s' * (count != 1)}" for count, name in sizes), f"{attempt.at_ms} ms"])
 
 
 def story_of(shrunk: Shrunk) -> list[str]:
@@ -150,4 +163,5 @@ def story_of(shrunk: Shrunk) -> list[str]:
         rest = ", and might get shorter" if shrunk.is_exhausted else ""
         head = f"shrunk in {shrunk.tries} tries from {_size(whole)}\n                  to {_size(shortest)}{rest}"
     lines = [*head.split("\n"), "", *shortest.story]
-    return [*lines, f"{shortest.at_ms:8d} {'FAILED':<8} {shortest.report.failure}"]
+    first_line, _, _ = shortest.report.failure.partition("\n")
+    return [*lines, f"{shortest.at_ms:8d} {'FAILED':<8} {first_line}"]

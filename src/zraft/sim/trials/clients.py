@@ -208,5 +208,8 @@ class TrialClient:
         )
         self.exchanges.append(exchange)
         if self._trace.keep:
-            self._trace.tell(self.name, f"{pending.name} asked {pending.request!r} and was told {outcome_of(exchange)}")
+            is_in_log = returned_ms is not None and not pending.is_query
+            (self._trace.line if is_in_log else self._trace.tell)(
+                self.name, f"{pending.name} asked {pending.request!r} and was told {outcome_of(exchange)}"
+            )
         return exchange

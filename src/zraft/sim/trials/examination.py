@@ -9,8 +9,9 @@ replies name: §6.3, §6.4); when the run is over, every query is asked again of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,9 +26,13 @@ from zraft.sim.trials.views import View, difference, view_of
 from zraft.types import Index, Member, PeerId, Value
 from zraft.wire.values import decode_value, decoder_for, encode_value
 
-MODEL = PeerId("model", "nowhere:0")
+MODEL: Final = PeerId("model", "nowhere:0")
 
-_ITEMS = decoder_for(list[RawItem])
+_ITEMS: Final = decoder_for(list[RawItem])
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
+"""Of an object in memory: another one in every run."""
+_SHOWN: Final = 200
+"""Characters of a value that are shown."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -49,6 +54,11 @@ class Examination:
         self._entries: dict[Index, Entry] = {}
         self._floor: Index = 0
         """The largest index that any answer has named so far."""
+        self._seen: dict[PeerId, ReplicatedMachine] = {}
+        """The machine of each replica that was looked at last."""
+
+    def begin(self) -> None:
+        """Nothing was asked yet."""
         self._expect(self._model, "at the beginning")
 
     # -- states
@@ -60,6 +70,10 @@ class Examination:
         expected = self._views.get(index)
         if expected is None:
             return  # nobody has committed it: the other checks say so
+        if self._trace.keep and self._seen.get(member.peer) is not machine:
+            self._seen[member.peer] = machine
+            if machine.history.floor:
+                self._trace.tell(member.peer.node, f"has the snapshot at {machine.history.floor} for its state")
         found = difference(self._view(machine), expected)
         if found:
             raise Violation("state", f"after entry {index} {member.peer} has another state: {found}")
@@ -161,7 +175,7 @@ def broken(claim: Callable[[Any], object], about: object) -> str:
     try:
         said = claim(about)
     except Exception as error:
-        return str(error).strip() or type(error).__name__
+        return _ADDRESS.sub("", str(error)).strip() or type(error).__name__
     return f"{getattr(claim, '__name__', 'it')} does not hold" if said is False else ""
 
 
@@ -202,9 +216,6 @@ def _carried(value: Value) -> Value:
 
 def _answer(entry: Entry) -> str:
     return entry.error or _text(entry.result)
-
-
-_SHOWN = 200
 
 
 def _text(value: object) -> str:

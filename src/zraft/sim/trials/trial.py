@@ -6,7 +6,7 @@ a function of its arguments alone; a run is the same twice only if that is so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ class Trial:
     """Raises, or answers False, where a state is not as it must be."""
     state: Callable[[Any], object] | None = None
     """What counts as the state; None: every field."""
-    history: Callable[[Sequence[Exchange]], object] | None = None
+    history: Callable[[list[Exchange]], object] | None = None
     """The same as `invariant` for everything that was asked in a run."""
     may_raise: tuple[str, ...] = ()
     """Classes of exceptions, besides Reject, that are a result like any other."""
