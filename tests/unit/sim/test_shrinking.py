@@ -28,11 +28,11 @@ def test_what_is_no_excerpt_is_refused(text: str) -> None:
         parse_excerpt(text)
 
 
-@pytest.mark.parametrize("profile", ["machines", "quiet", "recovery"])
+@pytest.mark.parametrize("profile", ["machines", "clocks", "naps"])
 def test_a_run_that_follows_its_own_script_is_the_same_run(profile: str) -> None:
     """Bit for bit: nothing is drawn beside the script, so that what is left out later changes nothing else."""
-    whole = attempt(5, profile)
-    again = attempt(5, profile, script=whole.faults)
+    whole = attempt(1, profile)
+    again = attempt(1, profile, script=whole.faults)
     assert (again.report.digest, again.faults) == (whole.report.digest, whole.faults)
     assert again.report.counters == whole.report.counters
     assert len(whole.faults) > 10
@@ -43,7 +43,7 @@ def test_what_an_excerpt_leaves_out_does_not_happen() -> None:
     whole = attempt(5, "machines")
     crash = next(fault for fault in whole.faults if isinstance(fault.act, Crash))
     excerpt = Excerpt(
-        faults=(crash.number,), commands=whole.commands[:2], calm=WEATHER, nodes=1, log_count=1, until_ms=3000
+        faults=(crash.number,), commands=tuple(whole.commands[:2]), calm=WEATHER, nodes=1, log_count=1, until_ms=3000
     )
     part = attempt(5, "machines", excerpt=excerpt, script=whole.faults, keep_trace=True)
     assert part.faults == [crash]
@@ -53,7 +53,7 @@ def test_what_an_excerpt_leaves_out_does_not_happen() -> None:
     assert part.at_ms <= 3000
     assert part.rates.loss == part.rates.jitter_ms == 0
     assert any("took a snapshot at 1" in line for line in part.story)
-    assert len(part.story) < len(part.report.trace)
+    assert set(part.story) <= set(part.report.trace)
 
 
 def test_a_failing_seed_of_the_project_is_shrunk_and_told() -> None:

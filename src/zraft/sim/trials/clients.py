@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from zraft.sim.chance import Chance
+from zraft.sim.checks.ghost import Violation
 from zraft.sim.network import Network
 from zraft.sim.scheduler import Owner, Scheduler
 from zraft.sim.trace import Trace
@@ -168,6 +169,8 @@ class TrialClient:
 
     def _failed(self, pending: _Pending, failed: Failed) -> None:
         match failed.code:
+            case FailureCode.BACKEND_ERROR if pending.is_query and failed.reason not in self._trial.may_raise:
+                raise Violation("backend", f"query raised {failed.reason}: {pending.name} asked {pending.request!r}")
             case FailureCode.REJECTED | FailureCode.BACKEND_ERROR:
                 self._succeeded(pending, None, failed.reason, None)
             case _ if failed.executed == MAYBE:

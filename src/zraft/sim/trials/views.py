@@ -70,7 +70,7 @@ def _text(value: Any, above: tuple[object, ...]) -> str:
         case Mapping():
             return f"{{{', '.join(sorted(f'{_text(key, inner)}: {_text(one, inner)}' for key, one in value.items()))}}}"
         case Set():
-            return f"{{{', '.join(sorted([_text(one, inner) for one in value]))}}}"
+            return "set()" if not value else f"{{{', '.join(sorted([_text(one, inner) for one in value]))}}}"
         case bytearray() | memoryview():
             return repr(bytes(value))
         case _ if isinstance(value, Sequence) or _is_queue(value):
