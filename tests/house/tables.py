@@ -93,7 +93,8 @@ BROAD_EXCEPTS: dict[str, str] = {
     "src/zraft/node/transfers.py::NodeTransfers._guarded": "the boundary of the event loop: stops the node",
     "src/zraft/node/transfers.py::NodeTransfers._push": "the boundary of a sending thread: the node hears of it",
     "src/zraft/node/keeper.py::Keeper.__init__": "what was opened is closed again; the error goes on",
-    "src/zraft/sim/run.py::run_seed": "a seed is reported as failed with whatever ended it, and the next ones run",
+    "src/zraft/sim/run.py::attempt": "a seed is reported as failed with whatever ended it, and the next ones run",
+    "src/zraft/sim/trials/examination.py::broken": "a user's invariant may raise anything: that is what it says",
     "src/zraft/peer/shelf.py::Shelf._load": "a user's install_snapshot may raise anything: that snapshot is of no use",
     "src/zraft/peer/host.py::Host.make_machine": "a user's constructor may raise anything: that peer is failed",
 }

@@ -249,10 +249,11 @@ with BlockingCluster(1, backend="table") as cluster:
     ),
     Topic(
         "testing.md",
-        "Clusters in tests",
-        _names("zraft.testing", "LocalCluster BlockingCluster zraft_cluster"),
+        "Clusters in tests, state machines in the simulator",
+        _names("zraft.testing", "LocalCluster BlockingCluster zraft_cluster")
+        + _names("zraft.testing", "simulate zraft_sim Simulator Simulated SimulationFailed Draw Exchange"),
         """\
-Real clusters inside a test: [Testing](../testing.md).
+Real clusters inside a test, and a simulator for state machines: [Testing](../testing.md).
 
 ```python
 # a_cluster.py

@@ -77,8 +77,7 @@ class Run:
         heal_all(cluster)
         for client in cluster.clients.values():
             client.finish()
-        history = [operation for client in cluster.clients.values() for operation in client.history]
-        assert judge(history, cluster.checks.ledger.committed) == ""
+        assert judge(cluster.groups[0].history(), cluster.checks.ledger.committed) == ""
 
 
 @contextmanager

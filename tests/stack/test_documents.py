@@ -266,7 +266,8 @@ def test_the_tests_of_a_document_pass(document: str, place: Place) -> None:
     files = {name: text for name, text in snippets(document).items() if is_of_pytest(name)}
     for name, text in files.items():
         (place.folder / name).write_text(text, encoding="utf-8")
-    done = place.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(place.folder))
+    plugins = ["-p", "zraft.testing.plugin", "-p", "no:cacheprovider", "-p", "no:xdist"]  # the first as if installed
+    done = place.python("-m", "pytest", "-q", *plugins, str(place.folder))
     assert done.returncode == 0, done.stdout + done.stderr
     count = sum(text.count("\ndef test_") for text in files.values())
     assert f"{count} passed" in done.stdout

@@ -1,7 +1,7 @@
 """`zraft sim`: replay one seed of the simulator with its trace, or run many and say which fail.
 
 Works without click. One seed and profile give the same trace on every machine, so a line such as
-`zraft sim --seed 7 --profile default` is a whole bug report.
+`zraft sim --seed 7 --profile default` is a whole bug report; with `--shrink` it is a short one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,10 @@ from typing import Final, NoReturn
 import msgspec
 
 from zraft.errors import UsageError
+from zraft.sim.excerpt import Excerpt, parse_excerpt
 from zraft.sim.profiles import PROFILES, profile_named
-from zraft.sim.run import Report, run_seed
+from zraft.sim.run import Attempt, Report, attempt, run_seed
+from zraft.sim.shrinking import TRIES, shrink, story_of
 
 _WINDOW: Final = 64
 """Seeds that are handed out ahead, for each process."""
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         profile_named(options.profile)
         if options.seed is not None:
+            if options.shrink or options.excerpt:
+                return _shrink(options.seed, options.profile, options.excerpt, options.tries)
             return _replay(options.seed, options.profile, as_json=options.as_json)
         return _run_many(options.seeds, options.profile, options.jobs, as_json=options.as_json)
     except UsageError as error:
@@ -69,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=_number, default=0, metavar="N", help="processes for --seeds; by default one for each processor"
     )
     parser.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object for each run")
+    parser.add_argument("--shrink", action="store_true", help="of a failing --seed only what it needs to fail")
+    parser.add_argument("--tries", type=_number, default=TRIES, metavar="N", help="runs that --shrink may take")
+    parser.add_argument("--excerpt", default="", metavar="TEXT", help="of the --seed what --shrink said is left")
     return parser
 
 
@@ -95,6 +103,27 @@ def _replay(seed: int, profile: str, *, as_json: bool) -> int:
         print(_counts(report))
         print(_verdict(report))
     return 1 if report.failure else 0
+
+
+def _shrink(seed: int, profile: str, excerpt: str, tries: int) -> int:
+    """What a run that fails can do without is left out; how that goes is told on stderr."""
+
+    def run(part: Excerpt, whole: Attempt | None, keep: bool) -> Attempt:
+        script = whole.faults if whole is not None else None
+        return attempt(seed, profile, keep_trace=keep, excerpt=part, script=script)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    shrunk = shrink(run, parse_excerpt(excerpt), tries=tries, progress=say if sys.stderr.isatty() else None)
+    if shrunk is None:
+        print(f"seed {seed}, profile {profile}: every property held")
+        return 0
+    command = f"zraft sim --seed {seed} --profile {profile}"
+    print("\n".join(story_of(shrunk)))
+    print(f"\nsee it again:          {command} --shrink")
+    print(f"without shrinking it:  {command} --excerpt {shlex.quote(str(shrunk.excerpt))}")
+    return 1
 
 
 def _run_many(seeds: range, profile: str, jobs: int, *, as_json: bool) -> int:
@@ -134,7 +163,8 @@ def _reports(seeds: range, profile: str, jobs: int) -> Iterator[Report]:
 
 def _verdict(report: Report) -> str:
     if report.failure:
-        return f"seed {report.seed} FAILED: {report.failure}\n  replay it: {report.command}"
+        how = f"\n  replay it: {report.command}\n  shrink it: {report.command} --shrink"
+        return f"seed {report.seed} FAILED: {report.failure}{how}"
     doubt = f", except that {report.unknown}" if report.unknown else ""
     return f"seed {report.seed}, profile {report.profile}: every property held{doubt}; digest {report.digest}"
 

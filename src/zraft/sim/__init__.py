@@ -10,4 +10,6 @@ files, bottom to top:
     history         what clients saw;  linearizability  whether that was right
     checks/         one property a file
     cluster         nodes, clients and faults together;  run  one seed, many seeds
+    trials/         a user's state machine and commands in the place of the dict and its clients
+    acts, excerpt   what chaos did, and which of it happens again;  shrinking  the shortest run that still fails
 """

@@ -33,6 +33,10 @@ MAYBE: Final = 1
 Moment = Callable[[], int]
 
 
+def _everything(_: str) -> bool:
+    return True
+
+
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every client of a run has in common."""
 
@@ -49,6 +53,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Percent of the reads besides."""
     value_bytes: int = 0
     """What is added to every value."""
+    asks: Callable[[str], bool] = _everything
+    """Of an operation, by client and number: it is not left out, while there is chaos."""
 
 
 class _Pending(msgspec.Struct):
@@ -86,17 +92,26 @@ class SimClient:
         self._seen: dict[str, object] = {}
         """The last value of each key that this client learnt of: what a swap expects."""
         self._is_stopped = False
+        self._leaves_out = True
+        self.asked: list[str] = []
+        """Client and number of each operation that was begun."""
         self.history: list[Operation] = []
         self.succeeded = 0
         network.attach(self.owner)
+
+    @property
+    def operations(self) -> int:
+        """How many ended."""
+        return len(self.history)
 
     def start(self) -> None:
         """The first operation begins soon."""
         self._rest()
 
     def hurry(self) -> None:
-        """It thinks no longer than a busy client, from its next operation on."""
+        """It thinks no longer than a busy client, from its next operation on, and leaves nothing out."""
         self._think_ms = min(self._think_ms, HURRIED_MS)
+        self._leaves_out = False
 
     def stop(self) -> None:
         """No further operation begins; the one under way goes on."""
@@ -120,6 +135,10 @@ class SimClient:
         strays = self._settings.stray_reads
         if strays and isinstance(asked, Get) and chance.below(100) < strays:
             target = chance.choice(self._peers)
+        if self._leaves_out and not self._settings.asks(f"{self.name}.{self._number}"):
+            self._rest()
+            return
+        self.asked.append(f"{self.name}.{self._number}")
         encoded = msgspec.Raw(encode_value(self._settings.speech.request(key, asked)))
         request: Request = (Query if isinstance(asked, Get) else Write)(self._number, target.name, encoded)
         self._pending = _Pending(self._number, key, asked, self._moment())
@@ -195,5 +214,7 @@ class SimClient:
             is_refused=is_refused,
         )
         self.history.append(operation)
-        if self._trace.keep:
-            self._trace.line(self.name, "refused" if is_refused else str(operation))
+        if self._trace.keep and is_refused:
+            self._trace.line(self.name, "refused")
+        elif self._trace.keep:
+            self._trace.tell(self.name, f"{self.name}.{pending.number} {operation}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zraft import limits
 from zraft.core.recovered import RaftSettings
+from zraft.machine.registry import Backends
 from zraft.peer.growth import SnapshotSettings
 from zraft.peer.host import HostSettings
 from zraft.session.history import HistorySettings
@@ -11,7 +12,8 @@ from zraft.sim.chance import MILLION, Chance
 from zraft.sim.checks.sessions import SessionChecks
 from zraft.sim.checks.suite import Checks
 from zraft.sim.clients import ClientSettings, SimClient
-from zraft.sim.groups import SimGroup, group_id
+from zraft.sim.excerpt import WHOLE, Excerpt
+from zraft.sim.groups import AnyClient, SimGroup, group_id
 from zraft.sim.network import Network, Weather
 from zraft.sim.node import SimNode, World
 from zraft.sim.operator import PEER, Operator
@@ -21,6 +23,9 @@ from zraft.sim.session_clients import SessionClient
 from zraft.sim.speech import SPEECHES
 from zraft.sim.stream_clients import SimStream
 from zraft.sim.trace import Trace
+from zraft.sim.trials.clients import TrialClient, TrialSettings
+from zraft.sim.trials.examination import Examination
+from zraft.sim.trials.trial import Trial, TrialBackends
 from zraft.storage.store import StoreSettings
 from zraft.types import Millis, PeerId
 
@@ -28,13 +33,24 @@ from zraft.types import Millis, PeerId
 class Cluster:
     """Everything of one run but its course. `names` are the nodes, in order."""
 
-    def __init__(self, seed: int, profile: Profile, *, keep_trace: bool = False) -> None:
-        self._profile = profile
+    def __init__(
+        self,
+        seed: int,
+        profile: Profile,
+        *,
+        keep_trace: bool = False,
+        trial: Trial | None = None,
+        excerpt: Excerpt = WHOLE,
+    ) -> None:
+        """With a `trial`, whose name the profile has for its backend, the clients are those of the trial."""
+        self._profile, self._trial, self._excerpt = profile, trial, excerpt
         chance = self._chance = Chance(seed).split(profile.name)
         self.scheduler = Scheduler(chance.split("scheduler"))
         self.trace = Trace(self.scheduler, keep=keep_trace)
         self._named = [PEER, *(f"{PEER}{number}" for number in range(1, profile.groups))]
-        checks = {name: Checks(profile.backend) for name in self._named}
+        backends = TrialBackends(trial) if trial is not None else Backends()
+        checks = {name: Checks(profile.backend, backends) for name in self._named}
+        self.examination = Examination(trial, checks[PEER].ledger, self.trace) if trial is not None else None
         self.network = Network(self.scheduler, chance.split("network"), self._deliver)
         self.network.weather = Weather()
         self.election_ms: Millis = 100 * chance.between(1, 5)
@@ -46,12 +62,12 @@ class Cluster:
             alarm_entries=chance.split("alarm").choice([1, 5, 32]),
         )
         image_rate = chance.choice([0, 2_000, 20_000])
-        world = World(self.scheduler, self.network, checks, self.trace, settings, image_rate, {})
-        count = chance.choice(profile.nodes)
-        self.names = [f"n{place}:1" for place in range(min(count, limits.SIMULATED_NODES))]
-        self.nodes = {
-            name: SimNode(name, world, chance.split(name), self._clock(chance, profile)) for name in self.names
-        }
+        look = self.examination.look if self.examination is not None else None
+        world = World(self.scheduler, self.network, checks, self.trace, settings, image_rate, {}, backends, look)
+        count = min(chance.choice(profile.nodes), limits.SIMULATED_NODES)
+        clocks = {f"n{place}:1": self._clock(chance, profile) for place in range(count)}
+        self.names = list(clocks)[: excerpt.nodes or count]
+        self.nodes = {name: SimNode(name, world, chance.split(name), clocks[name]) for name in self.names}
         for node in self.nodes.values():
             node.on_change = self._node_changed
             node.on_wipe = self._node_wiped
@@ -97,6 +113,8 @@ class Cluster:
     def _snapshot_settings(self, chance: Chance) -> SnapshotSettings:
         """Snapshots every few entries, or few hundred bytes; or so rarely that there are none."""
         count = chance.choice(self._profile.max_log_count)
+        if self._excerpt.log_count:
+            return SnapshotSettings(max_log_count=self._excerpt.log_count, trailing_log_count=0)
         return SnapshotSettings(
             max_log_count=count,
             max_log_bytes=chance.choice([2_000, 64 * limits.MIB, 64 * limits.MIB]) if count < 1000 else limits.MIB,
@@ -113,7 +131,7 @@ class Cluster:
     def _clock(self, chance: Chance, profile: Profile) -> Clock:
         low, high = profile.skew
         rate = chance.between(low, high) if chance.below(100) < profile.skewed else chance.between(990, 1010)
-        return Clock(rate, chance.between(1, 1_000_000))
+        return Clock(1000 if self._excerpt.has_even_clocks else rate, chance.between(1, 1_000_000))
 
     def _make_group(self, chance: Chance, number: int, checks: Checks) -> SimGroup:
         profile, name, group = self._profile, self._named[number], group_id(number)
@@ -136,8 +154,10 @@ class Cluster:
         count = len(self.names)
         return chance.between(1, count) if "churn" not in profile.never else count
 
-    def _make_clients(self, chance: Chance, profile: Profile, number: int) -> dict[str, SimClient]:
+    def _make_clients(self, chance: Chance, profile: Profile, number: int) -> dict[str, AnyClient]:
         """Those of further groups think so long that the group may go quiet between two operations."""
+        if self._trial is not None and self.examination is not None:
+            return self._make_trial_clients(chance, self._trial, self.examination)
         settings = ClientSettings(
             keys=[f"k{number}" for number in range(chance.between(*profile.keys))],
             reads=chance.between(*profile.reads),
@@ -147,6 +167,7 @@ class Cluster:
             strays=profile.strays,
             stray_reads=profile.stray_reads,
             value_bytes=profile.value_bytes,
+            asks=self._excerpt.asks,
         )
         peers = [PeerId(self._named[number], name) for name in self.names]
         suffix = f"/{number}" if number else ""
@@ -154,6 +175,30 @@ class Cluster:
         return {
             name: SimClient(
                 name, self.scheduler, self.network, chance.split(name), settings, peers, self._moment, self.trace
+            )
+            for name in names
+        }
+
+    def _make_trial_clients(self, chance: Chance, trial: Trial, examination: Examination) -> dict[str, AnyClient]:
+        profile, peers = self._profile, [PeerId(PEER, name) for name in self.names]
+        settings = TrialSettings(
+            timeout_ms=self.election_ms * chance.between(*profile.patience),
+            think_ms=chance.choice(profile.think_ms),
+            strays=profile.strays,
+            asks=self._excerpt.asks,
+        )
+        names = [f"c{place}" for place in range(chance.between(*profile.clients))]
+        return {
+            name: TrialClient(
+                name,
+                self.scheduler,
+                self.network,
+                chance.split(name),
+                settings,
+                peers,
+                trial,
+                examination,
+                self.trace,
             )
             for name in names
         }

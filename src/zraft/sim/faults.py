@@ -1,18 +1,46 @@
 """Chaos: at every tick it is drawn whether something happens to a node, a link or the group, at the seed's rates.
 
 Half of what happens to one node happens to the leader. Every fault that begins may end by itself or be ended by `heal`.
-What is done is counted by kind.
+What is done is counted by kind, and recorded: the record of one run can be the script of another one (`excerpt`), in
+which the same happens at the same ticks, or some of it, and nothing is drawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from zraft.sim.acts import (
+    Act,
+    Blackout,
+    Change,
+    Clog,
+    Crash,
+    Cut,
+    Decay,
+    Drift,
+    Fault,
+    HastyChange,
+    Heal,
+    JumpWall,
+    Move,
+    Nap,
+    Pause,
+    Readmit,
+    Restart,
+    Rot,
+    Stall,
+    StartReplicas,
+    StopReplica,
+    Wipe,
+    perform,
+    told,
+)
 from zraft.sim.atlas import may_spoil
 from zraft.sim.chance import Chance
 from zraft.sim.cluster import Cluster
 from zraft.sim.disk import DiskFaults
 from zraft.sim.network import Link, Weather, bridge, chain, halves, isolate, one_way, star_only
 from zraft.sim.node import SimNode
-from zraft.sim.operator import Operator
 from zraft.sim.profiles import TICKS_PER_TIMEOUT, Range, Rates
 from zraft.sim.vault import VaultFaults
 
@@ -25,8 +53,10 @@ CALM = Weather(delay_ms=1, jitter_ms=1)
 class Chaos:
     """Of one run."""
 
-    def __init__(self, cluster: Cluster, rates: Rates, chance: Chance, skew: Range) -> None:
-        """`skew`: the rates at which clocks may run."""
+    def __init__(
+        self, cluster: Cluster, rates: Rates, chance: Chance, skew: Range, *, script: Sequence[Fault] | None = None
+    ) -> None:
+        """`skew`: the rates at which clocks may run. `script`: this is what happens, at its ticks, and nothing else."""
         self._cluster, self._rates, self._chance, self._skew = cluster, rates, chance, skew
         self.counts: dict[str, int] = {}
         self._victim = cluster.nodes[chance.choice(cluster.names)]
@@ -36,6 +66,10 @@ class Chaos:
         self._known_terms: dict[str, int] = {}
         """Of each group, the term of the last leader that was asked for other members."""
         self._is_over = False
+        self._ticks = 0
+        self.faults: list[Fault] = []
+        """What happened."""
+        self._script = script
         self._piece_bytes = chance.split("pieces").choice([16, 200, 5000])
 
     def begin(self) -> None:
@@ -90,33 +124,34 @@ class Chaos:
         rates, chance = self._rates, self._chance
         cluster = self._cluster
         cluster.scheduler.after(cluster.election_ms // TICKS_PER_TIMEOUT, self._tick)
+        self._ticks += 1
+        if self._script is not None:
+            self._follow(self._script)
+            return
         leader = cluster.leader()
         node = cluster.nodes[chance.choice(cluster.names)] if leader is None or chance.below(2) else leader
         if chance.happens(rates.crash):
-            self._crash(node)
+            power_loss = chance.below(2) == 0
+            self._do(Crash(node.name, power_loss), "power loss" if power_loss else "kill")
         if chance.happens(rates.blackout):
-            self._blackout()
+            self._do(Blackout(), "blackout")
         if node.host is None and chance.happens(rates.restart):
-            node.start()
+            self._do(Restart(node.name))
         if chance.happens(rates.partition):
-            self._partition()
+            kind, links = self._shape()
+            self._do(Cut(tuple(links), kind), "partition", f"partition: {kind}")
         if chance.happens(rates.heal):
-            self._heal()
+            self._do(Heal(), "heal")
         if chance.happens(rates.clog):
             self._clog()
         if chance.happens(rates.pause):
-            self._count("pause")
-            node.owner.paused_until_ms = cluster.scheduler.now_ms + chance.between(1, 10) * cluster.election_ms
+            self._do(Pause(node.name, chance.between(1, 10) * cluster.election_ms), "pause")
         if chance.happens(rates.stall):
-            self._count("stall")
-            stall_ms = chance.between(1, 10) * cluster.election_ms
-            node.disk.faults.stalled_until_ms = cluster.scheduler.now_ms + stall_ms
+            self._do(Stall(node.name, chance.between(1, 10) * cluster.election_ms), "stall")
         if chance.happens(rates.churn):
-            self._count("change")
-            self._some_operator().change()
+            self._do(Change(self._some_operator()), "change")
         if chance.happens(rates.transfer):
-            self._count("transfer")
-            self._some_operator().transfer()
+            self._do(Move(self._some_operator()), "transfer")
         if rates.stop:
             self._stop_or_start(node)
         if chance.happens(rates.cut_off):
@@ -127,14 +162,30 @@ class Chaos:
             self._decay(node)
         self._do_late(node)
 
+    def _do(self, act: Act, *kinds: str) -> None:
+        """It happens, and is recorded."""
+        self._perform(Fault(len(self.faults) + 1, self._ticks, act, kinds))
+
+    def _follow(self, script: Sequence[Fault]) -> None:
+        for fault in script:
+            if fault.tick == self._ticks:
+                self._perform(fault)
+
+    def _perform(self, fault: Fault) -> None:
+        for kind in fault.kinds:
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.faults.append(fault)
+        trace = self._cluster.trace
+        if trace.keep and (text := told(fault.act)):
+            trace.tell("the world", text)
+        perform(self._cluster, fault.act)
+
     def _do_late(self, node: SimNode) -> None:
-        rates, late, cluster = self._rates, self._late, self._cluster
+        rates, late = self._rates, self._late
         if late.happens(rates.wall_jump):
-            self._count("wall clock jump")
-            node.wall_off_ms = late.between(-_HOUR_MS, _HOUR_MS)
+            self._do(JumpWall(node.name, late.between(-_HOUR_MS, _HOUR_MS)), "wall clock jump")
         if late.happens(rates.drift):
-            self._count("clock rate change")
-            node.owner.clock.change_rate(cluster.scheduler.now_ms, late.between(*self._skew))
+            self._do(Drift(node.name, late.between(*self._skew)), "clock rate change")
         if late.happens(rates.nap):
             self._cut_off_a_sleeper()
         if rates.eager:
@@ -143,18 +194,17 @@ class Chaos:
     def _cut_off_a_sleeper(self) -> None:
         """A quiet leader whose clock gets slow: the others replace it before it notices that it is alone."""
         cluster, slowest, fastest = self._cluster, *self._skew
-        leader, now_ms = cluster.leader(), cluster.scheduler.now_ms
+        leader = cluster.leader()
         if leader is None or leader.host is None or cluster.network.cut_links():
             return
         peer = leader.host.peers.get(cluster.groups[0].name)
         if peer is None or not peer.raft.role.is_quiet:
             return
-        self._count("cut off asleep")
-        for node in cluster.nodes.values():
-            rate = slowest if node is leader else self._late.between(1000, fastest)
-            node.owner.clock.change_rate(now_ms, rate)
-        for link in isolate(cluster.names, leader.name):
-            cluster.network.cut(*link)
+        rates = [
+            (name, slowest if node is leader else self._late.between(1000, fastest))
+            for name, node in cluster.nodes.items()
+        ]
+        self._do(Nap(leader.name, tuple(rates)), "cut off asleep")
 
     def _be_hasty(self) -> None:
         for group in self._cluster.groups:
@@ -163,74 +213,38 @@ class Chaos:
             is_new = term > self._known_terms.get(group.name, 0)
             self._known_terms[group.name] = term
             if is_new and self._late.happens(self._rates.eager):
-                self._count("hasty change")
-                group.operator.change_at_once(leaders[term].peer.node)
+                self._do(HastyChange(group.operator.owner.name, leaders[term].peer.node), "hasty change")
 
     def _spoil(self) -> None:
         """The victim's data is lost, or bits of it flip; now and then the operator takes it in again."""
-        rates, chance, victim = self._rates, self._chance, self._victim
+        rates, chance, victim = self._rates, self._chance, self._victim.name
         if chance.happens(rates.wipe):
-            self._count("wipe")
-            victim.wipe()
+            self._do(Wipe(victim), "wipe")
         if chance.happens(rates.rot):
-            self._count("rot")
-            victim.rot()
+            self._do(Rot(victim), "rot")
         if chance.happens(rates.restart):
-            for operator in self._cluster.operators.values():
-                operator.readmit()
+            self._do(Readmit())
 
     def _decay(self, node: SimNode) -> None:
         """The disk of a node loses something, where the others can do without it."""
         if may_spoil(node, list(self._cluster.nodes.values()), self._cluster.groups):
-            self._count("decay")
-            node.decay()
-            if self._chance.below(2):
-                node.crash(power_loss=False)
+            self._do(Decay(node.name, kill=self._chance.below(2) == 1), "decay")
 
     def _cut_off(self) -> None:
         leader = self._cluster.leader(self._chance.choice(self._cluster.groups))
         if leader is not None:
-            self._count("cut off")
-            for link in isolate(self._cluster.names, leader.name):
-                self._cluster.cut(*link)
+            self._do(Cut(tuple(isolate(self._cluster.names, leader.name)), "one alone"), "cut off")
 
     def _stop_or_start(self, node: SimNode) -> None:
         if self._chance.happens(self._rates.stop):
-            self._count("stopped replica")
-            node.stop_replica(self._chance.choice(self._cluster.groups).name)
+            self._do(StopReplica(node.name, self._chance.choice(self._cluster.groups).name), "stopped replica")
         for each in self._cluster.nodes.values():
-            if self._chance.happens(self._rates.restart):
-                each.start_replicas()
+            if self._chance.happens(self._rates.restart) and each.host is not None and each.host.stopped:
+                self._do(StartReplicas(each.name))
 
-    def _some_operator(self) -> Operator:
-        operators = list(self._cluster.operators.values())
+    def _some_operator(self) -> str:
+        operators = list(self._cluster.operators)
         return self._chance.choice(operators) if len(operators) > 1 else operators[0]
-
-    def _count(self, kind: str) -> None:
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-
-    def _crash(self, node: SimNode) -> None:
-        power_loss = self._chance.below(2) == 0
-        self._count("power loss" if power_loss else "kill")
-        if node.is_up:
-            node.crash(power_loss=power_loss)
-        elif power_loss:
-            node.lose_power_while_down()
-
-    def _blackout(self) -> None:
-        self._count("blackout")
-        for node in self._cluster.nodes.values():
-            if node.is_up:
-                node.crash(power_loss=True)
-            else:
-                node.lose_power_while_down()
-
-    def _partition(self) -> None:
-        self._count("partition")
-        kind, links = self._shape()
-        self._count(f"partition: {kind}")
-        for link in links:
-            self._cluster.cut(*link)
 
     def _shape(self) -> tuple[str, list[Link]]:
         chance = self._chance
@@ -253,17 +267,11 @@ class Chaos:
             case _:
                 return "one link left", star_only(order, order[0], order[-1])
 
-    def _heal(self) -> None:
-        self._count("heal")
-        for link in self._cluster.network.cut_links():
-            self._cluster.mend(*link)
-
     def _clog(self) -> None:
         if len(self._cluster.names) > 1:
-            self._count("clog")
             source, destination = self._chance.shuffled(self._cluster.names)[:2]
-            until = self._cluster.scheduler.now_ms + self._chance.between(1, 10) * self._cluster.election_ms
-            self._cluster.network.clog(source, destination, until)
+            hold_ms = self._chance.between(1, 10) * self._cluster.election_ms
+            self._do(Clog(source, destination, hold_ms), "clog")
 
 
 def calm_down(cluster: Cluster) -> None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from zraft.sim.checks.suite import Checks
 from zraft.sim.clients import SimClient
 from zraft.sim.history import Operation
 from zraft.sim.operator import Operator
+from zraft.sim.trials.clients import TrialClient
+from zraft.sim.trials.trial import Exchange
 from zraft.types import GroupId
+
+AnyClient: TypeAlias = SimClient | TrialClient
 
 
 @dataclass(slots=True, eq=False)
@@ -24,15 +29,21 @@ class SimGroup:
     group: GroupId
     checks: Checks
     operator: Operator
-    clients: dict[str, SimClient] = field(default_factory=dict)
+    clients: dict[str, AnyClient] = field(default_factory=dict)
 
     def served(self) -> int:
         """Operations that succeeded so far."""
         return sum(client.succeeded for client in self.clients.values())
 
     def history(self) -> list[Operation]:
-        """What its clients saw."""
-        return [operation for client in self.clients.values() for operation in client.history]
+        """What its clients saw; those of a trial have exchanges instead."""
+        clients = self.clients.values()
+        return [operation for client in clients if isinstance(client, SimClient) for operation in client.history]
+
+    def exchanges(self) -> list[Exchange]:
+        """What the clients of a trial saw."""
+        clients = self.clients.values()
+        return [exchange for client in clients if isinstance(client, TrialClient) for exchange in client.exchanges]
 
 
 def group_id(number: int) -> GroupId:

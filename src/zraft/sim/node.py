@@ -21,6 +21,7 @@ from zraft.peer.duties import Duties
 from zraft.peer.host import Host, HostSettings
 from zraft.peer.peer import APPLY_ENTRIES
 from zraft.peer.vault import VaultDone
+from zraft.session.machine import ReplicatedMachine
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.checks.suite import Checks
@@ -58,6 +59,9 @@ class World(msgspec.Struct, frozen=True):
     image_rate: int
     """Per million turns: how often the disk's durable image is opened and checked."""
     vaults: dict[str, SimVault]
+    backends: Backends
+    look: Callable[[Member, ReplicatedMachine], None] | None = None
+    """Sees every machine after each turn of its node, where it is between two batches."""
 
 
 class NodeTally(msgspec.Struct):
@@ -122,7 +126,9 @@ class SimNode:
         self._turn_due, self._apply_due, self._armed_ms = False, False, 0
         seed = self._chance.bits()
         try:
-            host = Host(self.name, self.disk, Backends(), world.settings, seed=seed, now=self.now(), vault=self.vault)
+            host = Host(
+                self.name, self.disk, world.backends, world.settings, seed=seed, now=self.now(), vault=self.vault
+            )
         except (StorageError, OSError) as error:
             self.tally.refused_starts += 1
             self.fault = str(error)
@@ -348,6 +354,8 @@ class SimNode:
         for peer in host.peers.values():
             machine = peer.machine
             if machine.is_between_batches:
+                if self._world.look is not None:
+                    self._world.look(peer.raft.me, machine)
                 self._world.checks[peer.meta.name].applied(peer.raft.me, machine.last_applied, machine.backend.digest())
 
     def _stop_failed(self) -> None:
@@ -399,7 +407,7 @@ class SimNode:
         disk = self.disk.durable_image(chance, Owner(self.name))
         vault = self.vault.durable_image(Owner(self.name))
         try:
-            host = Host(self.name, disk, Backends(), world.settings, seed=0, now=self.now(), vault=vault)
+            host = Host(self.name, disk, world.backends, world.settings, seed=0, now=self.now(), vault=vault)
         except StorageError as error:
             raise Violation("durability D2", f"{self.name} could not start after a power loss: {error}") from error
         for name, member in self._watched.items():

@@ -10,17 +10,23 @@ same seed and profile give the same digest, on every interpreter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from zraft.sim.acts import Fault
 from zraft.sim.adversity import find_adverse_core
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.cluster import Cluster
+from zraft.sim.excerpt import WHOLE, Excerpt
 from zraft.sim.faults import Chaos
 from zraft.sim.healing import check_sessions, heal_all, heal_core
 from zraft.sim.judging import judge
-from zraft.sim.profiles import Profile, draw_rates, profile_named
+from zraft.sim.profiles import Profile, Rates, draw_rates, profile_named
+from zraft.sim.scheduler import TimeIsUp
 from zraft.sim.shapes import hold_shapes
+from zraft.sim.trials.trial import Trial
 from zraft.types import Millis
 
 FOUND_MS: Millis = 20_000
@@ -60,42 +66,106 @@ class Report(msgspec.Struct, kw_only=True):
         return f"zraft sim --seed {self.seed} --profile {self.profile}"
 
 
-def run_seed(seed: int, profile: Profile | str = "default", *, keep_trace: bool = False) -> Report:
+class Attempt(msgspec.Struct, kw_only=True):
+    """A run, and what a shorter one can be made of."""
+
+    report: Report
+    property: str
+    """The name of the one that broke; the class of an error that nobody expected; "": none."""
+    at_ms: Millis
+    """When the run ended."""
+    is_in_chaos: bool
+    """It ended before anything was healed."""
+    faults: list[Fault]
+    commands: list[str]
+    """What clients asked, by client and number."""
+    rates: Rates
+    """What the seed drew."""
+    story: list[str]
+    """What happened, in lines; [] where no trace was kept."""
+
+
+def run_seed(
+    seed: int, profile: Profile | str = "default", *, keep_trace: bool = False, trial: Trial | None = None
+) -> Report:
     """Run one seed. Never raises for what the run found: that is the report's `failure`."""
+    return attempt(seed, profile, keep_trace=keep_trace, trial=trial).report
+
+
+def attempt(
+    seed: int,
+    profile: Profile | str = "default",
+    *,
+    keep_trace: bool = False,
+    trial: Trial | None = None,
+    excerpt: Excerpt = WHOLE,
+    script: Sequence[Fault] | None = None,
+) -> Attempt:
+    """Run one seed, or an excerpt of it, which needs the `script` that the whole run has left, its `faults`."""
     profile = profile_named(profile) if isinstance(profile, str) else profile
-    run = _Run(seed, profile, keep_trace=keep_trace)
-    failure, unknown = "", ""
+    if trial is not None:
+        profile = msgspec.structs.replace(profile, backend=trial.name)
+    run = _Run(seed, profile, keep_trace=keep_trace, trial=trial, excerpt=excerpt, script=script)
+    broken, failure, unknown = "", "", ""
     try:
         unknown = run.perform()
+    except TimeIsUp:
+        pass
     except Violation as violation:
-        failure = str(violation)
+        broken, failure = violation.name, str(violation)
     except Exception as error:
-        failure = f"{type(error).__name__}: {error}"
-    return Report(
-        seed=seed,
-        profile=profile.name,
-        failure=failure,
-        unknown=unknown,
-        digest=run.cluster.trace.digest(),
-        counters=run.counters(),
-        trace=run.cluster.trace.lines,
+        broken, failure = type(error).__name__, f"{type(error).__name__}: {error}"
+    trace = run.cluster.trace
+    return Attempt(
+        report=Report(
+            seed=seed,
+            profile=profile.name,
+            failure=failure,
+            unknown=unknown,
+            digest=trace.digest(),
+            counters=run.counters(),
+            trace=trace.lines,
+        ),
+        property=broken,
+        at_ms=run.cluster.scheduler.now_ms,
+        is_in_chaos=run.is_in_chaos,
+        faults=run.chaos.faults,
+        commands=[name for client in run.cluster.clients.values() for name in client.asked],
+        rates=run.rates,
+        story=trace.story,
     )
 
 
 class _Run:
     """The course of one run."""
 
-    def __init__(self, seed: int, profile: Profile, *, keep_trace: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        profile: Profile,
+        *,
+        keep_trace: bool,
+        trial: Trial | None,
+        excerpt: Excerpt,
+        script: Sequence[Fault] | None,
+    ) -> None:
         self._profile = profile
-        self.cluster = Cluster(seed, profile, keep_trace=keep_trace)
+        self.cluster = Cluster(seed, profile, keep_trace=keep_trace, trial=trial, excerpt=excerpt)
         self._chance = Chance(seed).split("run")
-        rates = draw_rates(profile, self._chance.split("rates"))
-        self._chaos = Chaos(self.cluster, rates, self._chance.split("chaos"), profile.skew)
+        self.rates = excerpt.calmed(draw_rates(profile, self._chance.split("rates")))
+        if script is not None and excerpt.faults is not None:
+            script = [fault for fault in script if fault.number in excerpt.faults]
+        self.chaos = Chaos(self.cluster, self.rates, self._chance.split("chaos"), profile.skew, script=script)
+        self.is_in_chaos = True
+        if excerpt.until_ms:
+            self.cluster.scheduler.end_ms = excerpt.until_ms
 
     def perform(self) -> str:
         """Empty, or why a history could not be judged. Raises Violation."""
         cluster = self.cluster
         scheduler = cluster.scheduler
+        if cluster.examination is not None:
+            cluster.examination.begin()
         for node in cluster.nodes.values():
             if not node.start():
                 raise Violation("restart", f"{node.name} cannot start on an empty disk: {node.fault}")
@@ -111,10 +181,11 @@ class _Run:
         for holder in cluster.session_clients.values():
             holder.start()
         scheduler.run_until(scheduler.now_ms + self._chance.below(10 * cluster.election_ms))
-        self._chaos.begin()
+        self.chaos.begin()
         scheduler.run_until(scheduler.now_ms + self._profile.chaos_timeouts * cluster.election_ms)
         spared = find_adverse_core(cluster) if self._profile.adverse else None
-        self._chaos.end()
+        self.chaos.end()
+        self.is_in_chaos = False
         heal_core(cluster, self._chance.split("core"), spared)
         hold_shapes(cluster, self._profile.shapes, self._chance.split("shapes"))
         for holder in cluster.session_clients.values():
@@ -123,6 +194,9 @@ class _Run:
         check_sessions(cluster)
         for client in cluster.clients.values():
             client.finish()
+        if cluster.examination is not None:
+            cluster.examination.judge(cluster.groups[0].exchanges())
+            return ""
         backend = self._profile.backend
         verdicts = [judge(group.history(), group.checks.ledger.committed, backend) for group in cluster.groups]
         return "; ".join(verdict for verdict in verdicts if verdict)
@@ -130,7 +204,7 @@ class _Run:
     def counters(self) -> Counters:
         cluster = self.cluster
         clients, nodes = cluster.clients.values(), cluster.nodes.values()
-        faults = self._chaos.counts | cluster.counts
+        faults = self.chaos.counts | cluster.counts
         tally = cluster.network.tally
         for kind, count in (
             ("lost frame", tally.lost),
@@ -160,7 +234,7 @@ class _Run:
             steps=sum(group.checks.steps for group in cluster.groups),
             terms=sum(len(group.checks.ledger.leader_of) for group in cluster.groups),
             committed=sum(group.checks.ledger.committed.end.last for group in cluster.groups),
-            operations=sum(len(client.history) for client in clients),
+            operations=sum(client.operations for client in clients),
             answered=sum(client.succeeded for client in clients),
             frames=tally.sent,
             images=sum(node.tally.images for node in nodes),

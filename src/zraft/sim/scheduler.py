@@ -20,6 +20,7 @@ ANY_LIFE: Final = -1
 Call: TypeAlias = Callable[[Any], None]
 
 _RATE_ONE: Final = 1000
+_NEVER_MS: Final = 1 << 62
 
 
 class Clock:
@@ -61,16 +62,24 @@ class Owner:
         self.paused_until_ms = 0
 
 
-class Scheduler:
-    """The queue of what will happen. `now_ms` is true time, `performed` the number of events that ran."""
+class TimeIsUp(Exception):
+    """The run was to end here."""
 
-    __slots__ = ("_chance", "_heap", "_sequence", "now_ms", "performed")
+
+class Scheduler:
+    """The queue of what will happen. `now_ms` is true time, `performed` the number of events that ran.
+
+    Nothing happens after `end_ms`: the step to it raises TimeIsUp.
+    """
+
+    __slots__ = ("_chance", "_heap", "_sequence", "end_ms", "now_ms", "performed")
 
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self._heap: list[tuple[Millis, int, int, Owner | None, int, Call, Any]] = []
         self._sequence = 0
         self.now_ms: Millis = 0
+        self.end_ms: Millis = _NEVER_MS
         self.performed = 0
 
     def __len__(self) -> int:
@@ -99,6 +108,8 @@ class Scheduler:
             if heap[0][0] > until_ms:
                 break
             time_ms, _, _, owner, life, call, argument = heappop(heap)
+            if time_ms > self.end_ms:
+                raise TimeIsUp
             self.now_ms = time_ms
             if owner is not None:
                 if life not in (owner.life, ANY_LIFE):

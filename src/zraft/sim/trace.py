@@ -15,12 +15,14 @@ _DIGEST_BYTES = 16
 class Trace:
     """Of one run. `keep` keeps the lines, which costs memory and time."""
 
-    __slots__ = ("_hash", "_scheduler", "keep", "lines")
+    __slots__ = ("_hash", "_scheduler", "keep", "lines", "story")
 
     def __init__(self, scheduler: Scheduler, *, keep: bool = False) -> None:
         self._scheduler, self.keep = scheduler, keep
         self._hash = hashlib.blake2b(digest_size=_DIGEST_BYTES)
         self.lines: list[str] = []
+        self.story: list[str] = []
+        """Those of the lines that tell what happened, without the messages."""
 
     def frame(self, source: str, destination: str, frame: bytes) -> None:
         """A frame reached its destination."""
@@ -33,6 +35,12 @@ class Trace:
         self._hash.update(line.encode())
         if self.keep:
             self.lines.append(line)
+            self.story.append(line)
+
+    def tell(self, who: str, text: str) -> None:
+        """As `line`, and part of the story."""
+        self.line(who, text)
+        self.story.append(self.lines[-1])
 
     def line(self, who: str, text: str) -> None:
         """For readers only: what it says is in the digest by other means. To be called where `keep` is set."""

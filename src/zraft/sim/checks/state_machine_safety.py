@@ -40,8 +40,8 @@ class States:
     must be the same (BM-051, BM-078).
     """
 
-    def __init__(self, backend: str = "dict") -> None:
-        self._model = ReplicatedMachine(Backends().make(backend, PeerId("model", "nowhere:0")))
+    def __init__(self, backend: str = "dict", backends: Backends | None = None) -> None:
+        self._model = ReplicatedMachine((backends or Backends()).make(backend, PeerId("model", "nowhere:0")))
         self._digests: dict[Index, object] = {0: self._model.backend.digest()}
 
     def check(self, ledger: Ledger, member: Member, applied: Index, digest: object) -> None:

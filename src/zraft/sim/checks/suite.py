@@ -6,6 +6,7 @@ from zraft.core.events import Event, Saved
 from zraft.core.messages import Message
 from zraft.core.output import Output
 from zraft.core.replica import Replica
+from zraft.machine.registry import Backends
 from zraft.sim.checks import (
     bounds,
     commit_validity,
@@ -33,11 +34,11 @@ from zraft.types import Index, Member
 class Checks:
     """Told of every start, step, sent message and end of a life. Raises `Violation`."""
 
-    def __init__(self, backend: str = "dict") -> None:
+    def __init__(self, backend: str = "dict", backends: Backends | None = None) -> None:
         self.ledger = Ledger()
         self._votes = Votes()
         self._reads = ReadIndexes()
-        self._states = States(backend)
+        self._states = States(backend, backends)
         self._orders: dict[Member, EffectsOrder] = {}
         self.steps = 0
 

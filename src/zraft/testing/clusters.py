@@ -6,11 +6,9 @@
     with BlockingCluster(3) as cluster:         for everything else; the nodes run in a thread of their own
         cluster.client.write(cluster.peers[0], ("key", 1))
 
-    pytest_plugins = ["zraft.testing"]          in conftest.py: the fixture `zraft_cluster`, a `BlockingCluster`
-
 The nodes are those of production: sockets, disk, elections; only the timeouts are short. A node that stops by itself
 fails the test: leaving the cluster raises what stopped it. `stop` ends a node as SIGTERM would. For power cuts and
-kill -9 run `zraft server`. The fixture needs pytest; nothing else here does. (PYTEST_DONT_REWRITE: no assertions here.)
+kill -9 run `zraft server`.
 """
 
 from __future__ import annotations
@@ -35,8 +33,6 @@ from zraft.errors import UsageError
 from zraft.machine.backend import Backend
 from zraft.node.node import Node
 from zraft.types import PeerId
-
-__all__ = ["BlockingCluster", "LocalCluster"]
 
 T = TypeVar("T")
 
@@ -232,19 +228,3 @@ class BlockingCluster:
             work.close()
             raise UsageError("enter the cluster first")
         return self._loop.run(work)
-
-
-try:
-    import pytest
-except ImportError:  # who has no pytest has no use for its fixture
-    pass
-else:
-    from collections.abc import Iterator
-
-    __all__ += ["zraft_cluster"]
-
-    @pytest.fixture
-    def zraft_cluster() -> Iterator[BlockingCluster]:
-        """Three nodes with the group "test" of the backend "dict", for one test."""
-        with BlockingCluster(3) as cluster:
-            yield cluster
