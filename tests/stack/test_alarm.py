@@ -13,6 +13,7 @@ from zraft.machine.backend import Applied, Backend, Context
 from zraft.testing import LocalCluster
 
 WAIT_S = 60.0
+WRITES = 512
 
 
 class Sloppy(Backend):
@@ -27,6 +28,12 @@ class Sloppy(Backend):
         return None
 
 
+async def write_past_a_sample(session: zraft.LightSession) -> None:
+    """Enough entries for the alarm to compare states."""
+    for _ in range(ALARM_ENTRIES // WRITES + 1):
+        await session.write_many([("k", 1)] * WRITES, timeout=WAIT_S)
+
+
 def test_replicas_whose_backend_is_not_deterministic_stop_and_say_so() -> None:
     """All three differ, so no majority tells: the followers stop, and the leader's status names them."""
 
@@ -34,8 +41,7 @@ def test_replicas_whose_backend_is_not_deterministic_stop_and_say_so() -> None:
         async with asyncio.timeout(WAIT_S), LocalCluster(3, backend="sloppy", backends={"sloppy": Sloppy}) as cluster:
             async with zraft.Client() as client, client.light_session(cluster.peers) as session:
                 with contextlib.suppress(RequestError):  # the followers stop when the last are under way
-                    for _ in range(ALARM_ENTRIES // 512 + 1):
-                        await session.write_many([("k", 1)] * 512, timeout=WAIT_S)
+                    await write_past_a_sample(session)
             while True:
                 stats = [await cluster.client.stat(peer, timeout=WAIT_S) for peer in cluster.peers]
                 failed = [stat for stat in stats if stat.role == "failed"]
@@ -45,5 +51,23 @@ def test_replicas_whose_backend_is_not_deterministic_stop_and_say_so() -> None:
             assert all("its state diverged from that of its group" in str(stat.fault) for stat in failed)
             (left,) = [stat for stat in stats if stat.role != "failed"]
             assert all(str(stat.id) in str(left.fault) for stat in failed), left.fault
+
+    asyncio.run(story())
+
+
+def test_an_alarm_that_is_switched_off_stops_nobody() -> None:
+    """The setting `divergence_alarm`: the same replicas go on, and differ."""
+
+    async def story() -> None:
+        cluster = LocalCluster(3, backend="sloppy", backends={"sloppy": Sloppy}, divergence_alarm=False)
+        async with asyncio.timeout(WAIT_S), cluster, zraft.Client() as client:
+            async with client.light_session(cluster.peers) as session:
+                await write_past_a_sample(session)
+            last = (await client.write(cluster.peers[0], ("k", 1), timeout=WAIT_S)).index
+            for peer in cluster.peers:
+                await client.query_local(peer, None, min_index=last, timeout=WAIT_S)
+            stats = [await client.stat(peer, timeout=WAIT_S) for peer in cluster.peers]
+            assert [stat.fault for stat in stats] == [None, None, None]
+            assert all(stat.last_applied > ALARM_ENTRIES for stat in stats)
 
     asyncio.run(story())
