@@ -10,4 +10,11 @@ files, bottom to top:
     history         what clients saw;  linearizability  whether that was right
     checks/         one property a file
     cluster         nodes, clients and faults together;  run  one seed, many seeds
+    conformance/    the exam of a backend: `conform`
 """
+
+from __future__ import annotations
+
+from zraft.sim.conformance.exam import conform as conform
+from zraft.sim.conformance.report import Finding as Finding
+from zraft.sim.conformance.report import Report as Report
