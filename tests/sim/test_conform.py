@@ -12,7 +12,7 @@ pytestmark = pytest.mark.uncounted  # it is other processes that do the work
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", [SetOrder, HashOrder])
-def test_what_goes_by_the_order_of_a_set_or_a_hash_is_found_with_its_line(kind: type[Sound]) -> None:
+def test_bm_119_what_goes_by_the_order_of_a_set_or_a_hash_is_found_with_its_line(kind: type[Sound]) -> None:
     """BM-119: two processes with other hash seeds do not do the same, and a third one shows that this is why."""
     report = conform(kind, COMMANDS, timeout=100)
     (finding,) = [finding for finding in report if "another hash seed does not do the same" in finding.text]

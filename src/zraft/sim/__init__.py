@@ -15,6 +15,7 @@ files, bottom to top:
 
 from __future__ import annotations
 
-from zraft.sim.conformance.exam import conform as conform
-from zraft.sim.conformance.report import Finding as Finding
-from zraft.sim.conformance.report import Report as Report
+from zraft.sim.conformance.exam import conform
+from zraft.sim.conformance.report import Finding, Report
+
+__all__ = ["Finding", "Report", "conform"]
