@@ -36,7 +36,7 @@ IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench examples
 
-.PHONY: help check fix quick test sim mutants soak sessions bench profile demo lock clean
+.PHONY: help check fix quick test sim mutants interpreters soak sessions bench profile demo lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -97,6 +97,9 @@ sim: $(STAMP) ## replay one seed (make sim SEED=7), or run many (SEEDS=1-300)
 
 mutants: $(STAMP) ## put every known bug back: the simulator must find each (half an hour on two cores)
 	$(PY) -m tests.sim.mutants.campaign $(ARGS)
+
+interpreters: $(STAMP) ## the same seeds under every Python that is here: 3.11, 3.12, 3.13; ARGS="--seeds 1-100"
+	$(PY) -m tests.sim.interpreters $(ARGS)
 
 soak: $(STAMP) ## MINUTES of seeds that nobody has run, then every mutant and the deep suites; ARGS=--json
 	$(PY) -m tests.sim.soak --minutes $(MINUTES) $(ARGS)

@@ -203,6 +203,10 @@ def __getattr__(name: str) -> Any:
         import zraft.recipes as recipes
 
         return recipes
+    if name == "sim":
+        import zraft.sim as sim
+
+        return sim
     if name == "table":
         import zraft.table as table
 

@@ -12,7 +12,15 @@ from typing import Any
 
 from tests.reference.topics import WITHIN
 
-MODULES = ("zraft", "zraft.table", "zraft.recipes", "zraft.blocking", "zraft.blocking.recipes", "zraft.testing")
+MODULES = (
+    "zraft",
+    "zraft.table",
+    "zraft.recipes",
+    "zraft.blocking",
+    "zraft.blocking.recipes",
+    "zraft.testing",
+    "zraft.sim",
+)
 HOMES = ("zraft.types", "zraft.machine.table_types")
 """Where names that are no class and no function have their docstrings."""
 MODULE_PATH = re.compile(r"\b[a-z_]+\.(?=[\w.]*[A-Z])")

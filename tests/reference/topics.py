@@ -268,6 +268,33 @@ with BlockingCluster(3, election_timeout=2) as cluster:
 """,
     ),
     Topic(
+        "sim.md",
+        "The exam of a backend",
+        _names("zraft.sim", "conform Report Finding"),
+        """\
+What would make replicas differ is found before there are any: [Examining a backend](../conform.md).
+
+```python
+# an_exam.py
+import os
+
+import zraft
+import zraft.sim
+
+
+class Chaotic(zraft.Backend):
+    def apply(self, command, ctx):
+        return os.urandom(command)
+
+    def query(self, query):
+        return None
+
+
+print(zraft.sim.conform(Chaotic, [1, 2], processes=False))
+```
+""",
+    ),
+    Topic(
         "values.md",
         "Values and names",
         _names("zraft", "PeerId NOT_FOUND Answered Configuration PeerStatus SnapshotProgress")

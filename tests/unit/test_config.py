@@ -64,10 +64,20 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "snapshot_receiver_addr": "127.0.0.1",
         "snapshot_transfer_rate": None,
         "log_sync_mode": "default",
+        "divergence_alarm": True,
         "cluster_secret": None,
         "client_secret": None,
         "log": None,
     }
+
+
+def test_the_divergence_alarm_can_be_switched_off_everywhere(tmp_path: Path) -> None:
+    """In Python, in a file, in the environment, which overrides the file."""
+    assert Config(divergence_alarm=False).divergence_alarm is False
+    assert load(tmp_path, "divergence_alarm = false").divergence_alarm is False
+    off = {"ZRAFT_DIVERGENCE_ALARM": "off"}
+    assert load(tmp_path, "divergence_alarm = true", off).divergence_alarm is False
+    assert problems(divergence_alarm="no") == ["divergence_alarm: must be true or false, not 'no'"]
 
 
 def test_the_log_has_its_defaults() -> None:

@@ -85,6 +85,12 @@ def _bench(_name: str) -> click.Command:
     return bench
 
 
+def _conform(_name: str) -> click.Command:
+    from zraft.app.conforming import conform
+
+    return conform
+
+
 def _sim(_name: str) -> click.Command:
     """Only listed here: `cli.main` runs it without click."""
     return click.Command("sim")
@@ -125,6 +131,7 @@ COMMANDS: Final[dict[str, dict[str, _Row]]] = {
         "replay": _Row("Step through the last moments of a peer that failed.", _replay),
         "bench": _Row("Measure how fast a group is.", _bench),
         "sim": _Row("Run seeds of the simulator.", _sim),
+        "conform": _Row("Say what is wrong with a backend of your own.", _conform),
     },
 }
 

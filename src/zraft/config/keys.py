@@ -202,6 +202,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "snapshot_listener_port": _count(0, 65535),
     "snapshot_receiver_addr": _HOST_KEY,
     "snapshot_transfer_rate": Key(_optional(_whole(limits.BULK_RATE_MIN, 1 << 40)), _rate_from_file, _number_from_text),
+    "divergence_alarm": _FLAG,
     "log_sync_mode": Key(_one_of("default", "leader_dirty", "dirty")),
     "cluster_secret": _SECRET,
     "client_secret": _SECRET,

@@ -67,6 +67,7 @@ class Config:
     snapshot_receiver_addr: str
     snapshot_transfer_rate: int | None
     log_sync_mode: SyncMode
+    divergence_alarm: bool
     cluster_secret: str | None = field(repr=False)
     client_secret: str | None = field(repr=False)
     log: LogConfig | None
@@ -93,6 +94,7 @@ class Config:
         snapshot_receiver_addr: str | None = None,
         snapshot_transfer_rate: int | None = None,
         log_sync_mode: SyncMode = "default",
+        divergence_alarm: bool = True,
         cluster_secret: str | None = None,
         client_secret: str | None = None,
         log: LogConfig | Mapping[str, Any] | None = None,

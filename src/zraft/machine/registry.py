@@ -44,13 +44,14 @@ class Backends:
 
     def version(self, name: str) -> int:
         """The newest machine version that this node can run `name` as. Raises `UsageError` where it is unknown."""
-        return self._named(name).version
+        return self.named(name).version
 
     def make(self, name: str, peer_id: PeerId) -> Backend:
         """A fresh, empty machine. Raises `UsageError` where the name is unknown, and what its constructor raises."""
-        return self._named(name)(peer_id)
+        return self.named(name)(peer_id)
 
-    def _named(self, name: str) -> type[Backend]:
+    def named(self, name: str) -> type[Backend]:
+        """The class. Raises `UsageError` where the name is unknown."""
         found = self._classes.get(name)
         if found is None:
             raise UsageError(f"unknown backend {name!r}; this node knows {', '.join(self.names())}")

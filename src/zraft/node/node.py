@@ -158,6 +158,7 @@ class Node:
             snapshots=snapshot_settings(config),
             max_command_bytes=config.max_command_size,
             max_result_bytes=config.frame_bytes - limits.KIB,
+            alarm_entries=limits.ALARM_ENTRIES if config.divergence_alarm else 0,
             sync_mode=config.log_sync_mode,
         )
         seed = int.from_bytes(chance.token_bytes(8), "big")

@@ -51,36 +51,38 @@ class _Record(msgspec.Struct, frozen=True, gc=False):
     items: Sequence[Item[Any]] | None
     """Where the backend makes out from its commands what became of keys."""
 
+    @property
+    def last(self) -> Index:
+        """The index of its last entry."""
+        return self.first + len(self.changed) - 1
+
 
 class _Segment:
-    """Consecutive records. `below`: the index before which it says nothing."""
+    """Consecutive records, counted by who adds them. `below`: the index before which it says nothing."""
 
-    __slots__ = ("_firsts", "_found", "below", "bytes", "changes", "last", "records")
+    __slots__ = ("_found", "below", "bytes", "changes", "records")
 
     def __init__(self, below: Index) -> None:
-        self.below = self.last = below
+        self.below = below
         self.records: list[_Record] = []
         self.changes = self.bytes = 0
-        self._firsts: list[Index] = []
         self._found: dict[Hashable, list[Index]] = {}
         """By plain key, and by place of a prefix: where it changed. Empty until somebody asks."""
 
-    def add(self, record: _Record, changes: int, size: int) -> None:
-        self.records.append(record)
-        self._firsts.append(record.first)
-        self.last = record.first + len(record.changed) - 1
-        self.changes += changes
-        self.bytes += size
+    @property
+    def last(self) -> Index:
+        """The last index of which it says something."""
+        return self.records[-1].last if self.records else self.below
 
     def at(self, index: Index) -> tuple[_Record, int]:
         """The record that has the entry at `index`, and its place there."""
-        record = self.records[bisect_right(self._firsts, index) - 1]
+        record = self.records[bisect_right(self.records, index, key=_first_of) - 1]
         return record, index - record.first
 
     def scan(self, place: Hashable, after: Index) -> Iterator[Index]:
         """Where something changed at `place` after an index, by looking at everything."""
         by_prefix = is_prefix(place)
-        for record in self.records[max(0, bisect_right(self._firsts, after) - 1) :]:
+        for record in self.records[max(0, bisect_right(self.records, after, key=_first_of) - 1) :]:
             for index, changed in enumerate(record.changed, record.first):
                 if index > after and changed:
                     keys = _keys(changed)
@@ -107,11 +109,23 @@ class _Segment:
 class History:
     """See the top of this file. Fresh, it knows nothing below index 1, where nothing is."""
 
-    __slots__ = ("_backend", "_describes", "_open", "_segments", "_settings", "has_reported", "is_silent")
+    __slots__ = (
+        "_backend",
+        "_describes",
+        "_full_bytes",
+        "_full_changes",
+        "_open",
+        "_segments",
+        "_settings",
+        "has_reported",
+        "is_silent",
+    )
 
     def __init__(self, backend: Backend, settings: HistorySettings) -> None:
         self._backend, self._settings = backend, settings
         self._describes = type(backend).change_of is not Backend.change_of
+        self._full_changes, self._full_bytes = -(-settings.changes // SEGMENTS), -(-settings.bytes // SEGMENTS)
+        """A segment that has so much is complete."""
         self.has_reported = False
         """The backend has told of a change."""
         self.is_silent = False
@@ -135,17 +149,22 @@ class History:
         return self._segments[len(self._segments) // 2].below if self._segments else 0
 
     def add(self, first: Index, changed: Sequence[Keys], items: Sequence[Item[Any]], size: int) -> None:
-        """The entries from `first` on were applied, and changed this; their commands have `size` bytes."""
-        count = sum(map(len, changed))
+        """The entries from `first` on were applied, and changed this; their commands have `size` bytes.
+
+        Called for every batch on every replica: what only a reader needs to know is made out when somebody reads.
+        """
+        entries = len(changed)
+        count = len(changed[0]) if entries == 1 else sum(map(len, changed))
         if not count:
             return
         self.has_reported = True
-        if count > len(changed):
+        if count > entries:
             size += sum(_weight(key) for keys in changed if len(keys) > 1 for key in keys)
         segment = self._open
-        segment.add(_Record(first, changed, items if self._describes else None), count, size)
-        settings = self._settings
-        if segment.changes * SEGMENTS >= settings.changes or segment.bytes * SEGMENTS >= settings.bytes:
+        segment.records.append(_Record(first, changed, items if self._describes else None))
+        segment.changes = changes = segment.changes + count
+        segment.bytes = size = segment.bytes + size
+        if changes >= self._full_changes or size >= self._full_bytes:
             self._close(segment)
 
     def _close(self, segment: _Segment) -> None:
@@ -180,6 +199,10 @@ class History:
                 found.pop(key, None)
                 found[key] = changed if type(changed) is Change else self._backend.change_of(command, changed)
         return list(found.values())
+
+
+def _first_of(record: _Record) -> Index:
+    return record.first
 
 
 def _keys(changed: Keys) -> list[Hashable]:

@@ -108,7 +108,9 @@ class ReplicatedMachine:
                 stop = batch.count if limit is None else min(batch.count, first_offset + limit)
                 items = self._items[first_offset:stop]
                 changed = self._apply_items(items, outcomes if replies else None, batch)
-                self._note_changes(index, changed, items, len(batch.payload) * len(items) // batch.count)
+                self.history.add(index, changed, items, len(batch.payload) * len(items) // batch.count)
+                if self.collect_changes:
+                    self._collect(index, changed)
             else:
                 stop = self._apply_single(batch)
                 outcomes += [None] if replies else []
@@ -185,11 +187,9 @@ class ReplicatedMachine:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
         return noted
 
-    def _note_changes(self, first: Index, changed: list[Keys], items: Sequence[Item[Any]], size: int) -> None:
-        """What the entries from `first` on have changed."""
-        self.history.add(first, changed, items, size)
-        if self.collect_changes:
-            self._changes += [(index, keys) for index, keys in enumerate(changed, first) if keys]
+    def _collect(self, first: Index, changed: list[Keys]) -> None:
+        """What the entries from `first` on have changed, for `take_changes`."""
+        self._changes += [(index, keys) for index, keys in enumerate(changed, first) if keys]
 
     def _apply_marked(self, marks: Marks, batch: Batch) -> Session | Outcome:
         """An item of a session: what kind it is must be known here, to skip it is to diverge (BM-117).
@@ -251,7 +251,9 @@ class ReplicatedMachine:
             self._not_due_before = ctx.time + ADVANCE_RETRY
         else:
             self._not_due_before = ctx.time + 1
-            self._note_changes(ctx.index, [changed], (), 0)
+            self.history.add(ctx.index, [changed], (), 0)
+            if self.collect_changes:
+                self._collect(ctx.index, [changed])
 
     def _advance_if_due(self, ctx: Context) -> Keys:
         due = self.backend.due()

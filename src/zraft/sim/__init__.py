@@ -12,4 +12,12 @@ files, bottom to top:
     cluster         nodes, clients and faults together;  run  one seed, many seeds
     trials/         a user's state machine and commands in the place of the dict and its clients
     acts, excerpt   what chaos did, and which of it happens again;  shrinking  the shortest run that still fails
+    conformance/    the exam of a backend: `conform`
 """
+
+from __future__ import annotations
+
+from zraft.sim.conformance.exam import conform
+from zraft.sim.conformance.report import Finding, Report
+
+__all__ = ["Finding", "Report", "conform"]
