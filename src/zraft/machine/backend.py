@@ -223,14 +223,17 @@ class Backend(ABC):
         return ()
 
     def snapshot(self) -> SnapshotWriter | SyncSnapshot:
-        """Captures the state now, quickly, and returns what writes it later, in pieces, outside the event loop (§5)."""
+        """Captures the state now, quickly, and returns what writes it later, in pieces, outside the event loop (§5).
+
+        Each capture is followed by one call of `snapshot_done` or `snapshot_failed`, when its writer runs no more.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no snapshot()")
 
     def snapshot_done(self) -> None:
-        """The last captured snapshot is durable."""
+        """The last captured snapshot is durable: what was kept for its writer is needed no longer."""
 
     def snapshot_failed(self, error: Exception) -> None:
-        """The last captured snapshot was given up."""
+        """The last captured snapshot was given up, or could not be captured: nothing is needed for it any more."""
 
     def install_snapshot(self, directory: Directory) -> None:
         """Fills this fresh instance from a snapshot, in a worker thread; it is put to use afterwards."""

@@ -7,6 +7,9 @@ nobody learns it from a disk.
     sequences   1 ... acknowledged | acknowledged + 1 ... last | last + 1       | last + 2 ...
     a write     ran, asked no more | answered again            | runs           | out of order
 
+A capture holds the very objects, and copies none. Whoever is about to change one that was captured puts another in its
+place first; there is no end to tell of, what nobody reads any more is gone by itself.
+
 Deviates from §6.3: pings are no entries and time is not replicated for them; a session ends by an entry that its leader
 proposes. And a session holds the replies until they are acknowledged, bounded in number and bytes, never by age.
 """
@@ -60,10 +63,12 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False, forbi
 class Session:
     """One session. `replies` are those of the sequences from `acknowledged + 1` to `last`, in order."""
 
-    __slots__ = ("acknowledged", "digest", "id", "last", "life", "replies", "replies_bytes", "timeout_ms")
+    __slots__ = ("acknowledged", "captures", "digest", "id", "last", "life", "replies", "replies_bytes", "timeout_ms")
 
-    def __init__(self, id: int, digest: bytes, timeout_ms: Millis) -> None:
+    def __init__(self, id: int, digest: bytes, timeout_ms: Millis, captures: int = 0) -> None:
         self.id, self.digest, self.timeout_ms = id, digest, timeout_ms
+        self.captures = captures
+        """There were so many before it: where there are more by now, it was captured and stays as it is."""
         self.last = self.acknowledged = 0
         self.life = 0
         """The number of the client's life that resumed it last; 0: nobody has."""
@@ -97,6 +102,13 @@ class Session:
         self.replies_bytes = 0
         self.last = self.acknowledged = self.last + SESSION_UNANSWERED
 
+    def renewed(self, captures: int) -> Session:
+        """Another one that is alike, to go on with."""
+        session = Session(self.id, self.digest, self.timeout_ms, captures)
+        session.last, session.acknowledged, session.life = self.last, self.acknowledged, self.life
+        session.replies, session.replies_bytes = self.replies.copy(), self.replies_bytes
+        return session
+
     def saved(self) -> SavedSession:
         """The session as it is now, whatever happens to it later."""
         replies = tuple(self.replies.values())
@@ -113,12 +125,13 @@ class Sessions:
     `collect_news` is set at a leader: only then is it kept which sessions were opened, or opened again.
     """
 
-    __slots__ = ("_by_digest", "_by_id", "_news", "collect_news", "most")
+    __slots__ = ("_by_digest", "_by_id", "_captures", "_news", "collect_news", "most")
 
     def __init__(self) -> None:
         self._by_id: dict[int, Session] = {}
         self._by_digest: dict[bytes, Session] = {}
         self._news: list[Session] = []
+        self._captures = 0
         self.collect_news = False
         self.most = SESSIONS
         """Lowered by tests of this bound; the same at every replica, or they diverge."""
@@ -150,8 +163,10 @@ class Sessions:
         if session is None:
             if len(self._by_id) >= self.most:
                 return Overloaded(f"the group has {self.most} sessions", reason="sessions", retry_after=1.0)
-            session = Session(index, digest, timeout_ms)
+            session = Session(index, digest, timeout_ms, self._captures)
             self._by_id[index] = self._by_digest[digest] = session
+        elif session.captures != self._captures:
+            session = self._renewed(session)
         self._tell(session)
         return session.opened()
 
@@ -161,6 +176,8 @@ class Sessions:
         session = self._by_digest.get(digest)
         if session is None:
             return SessionExpired(GONE)
+        if session.captures != self._captures:
+            session = self._renewed(session)
         session.resume(life)
         self._tell(session)
         return session.opened()
@@ -173,6 +190,8 @@ class Sessions:
         session = self._by_id.get(marks.session)
         if session is None:
             return None
+        if session.captures != self._captures:
+            session = self._renewed(session)
         last, acknowledged = session.last, marks.acknowledged
         if marks.sequence != last + 1 or not 0 <= marks.flags <= TEMPORARY or not 0 <= acknowledged <= last:
             return None
@@ -187,6 +206,8 @@ class Sessions:
         session = self._by_id.get(id)
         if session is None:
             return SessionExpired(GONE)
+        if session.captures != self._captures:
+            session = self._renewed(session)
         if acknowledged > session.acknowledged:
             session.acknowledge(acknowledged)
         if sequence <= session.acknowledged:
@@ -209,14 +230,24 @@ class Sessions:
         del self._by_digest[session.digest]
         return True
 
+    def _renewed(self, session: Session) -> Session:
+        """What takes the place of one that was captured."""
+        fresh = self._by_id[session.id] = self._by_digest[session.digest] = session.renewed(self._captures)
+        return fresh
+
     def _tell(self, session: Session) -> None:
         if self.collect_news:
             self._news.append(session)
 
     # -- snapshots and comparison
 
+    def capture(self) -> list[Session]:
+        """Every session as it is now; none of these changes any more."""
+        self._captures += 1
+        return list(self._by_id.values())
+
     def saved(self) -> list[SavedSession]:
-        """Every session as it is now: 1 µs for each, and nothing of a reply is copied."""
+        """The same as values, to be compared: 1 µs for each."""
         return [session.saved() for session in self._by_id.values()]
 
     def install(self, saved: SavedSession) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from zraft.errors import CorruptData, ReplicaFault, UsageError
 from zraft.machine.backend import Backend, Directory, ReadableFile, SyncSnapshot, WritableFile
 from zraft.machine.chunks import read_chunks, write_chunks
-from zraft.session.sessions import SavedSession, Sessions
+from zraft.session.sessions import SavedSession, Session, Sessions
 from zraft.types import Index, Millis, Term
 
 RESERVED: Final = "zraft-"
@@ -45,7 +45,7 @@ class Captured(msgspec.Struct, frozen=True):
     """A machine's state, held still at one index until `write` has written it."""
 
     surroundings: Surroundings
-    sessions: list[SavedSession]
+    sessions: list[Session]
     writer: Callable[[Directory], None]
     is_sync: bool
     """`write` must run before anything more is applied; otherwise it may run in a worker thread, meanwhile."""
@@ -59,7 +59,7 @@ class Captured(msgspec.Struct, frozen=True):
         with directory.create(_FILE) as file:
             file.write(msgspec.msgpack.encode(self.surroundings))
         sessions = self.sessions
-        items = map(msgspec.msgpack.encode, sessions)
+        items = (msgspec.msgpack.encode(session.saved()) for session in sessions)
         write_chunks(directory, _SESSIONS, format=_SESSIONS_FORMAT, count=len(sessions), items=items)
         self.writer(backend_directory(directory))
 
@@ -68,8 +68,8 @@ def capture(backend: Backend, sessions: Sessions, surroundings: Surroundings) ->
     """Holds the present state. Raises what the backend's `snapshot` raises."""
     taken = backend.snapshot()
     if isinstance(taken, SyncSnapshot):
-        return Captured(surroundings, sessions.saved(), taken.writer, is_sync=True)
-    return Captured(surroundings, sessions.saved(), taken, is_sync=False)
+        return Captured(surroundings, sessions.capture(), taken.writer, is_sync=True)
+    return Captured(surroundings, sessions.capture(), taken, is_sync=False)
 
 
 def install(backend: Backend, sessions: Sessions, directory: Directory, index: Index) -> Surroundings:

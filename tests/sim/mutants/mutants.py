@@ -271,9 +271,9 @@ MUTANTS = (
         "a snapshot that is being written sees later writes than its index",
         (
             Change(
-                "zraft.machine.dict_backend:DictBackend.snapshot",
-                "data, owner = self._data.copy(), self._owner.copy()",
-                "data, owner = self._data, self._owner",
+                "zraft.machine.overlay:Overlay.__setitem__",
+                "self._changed[key] = value",
+                "self._below[key] = value",
             ),
         ),
         "snapshots",

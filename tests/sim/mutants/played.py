@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.sim.mutants.captured import CAPTURED
 from tests.sim.mutants.mutation import Change, Mutant
 
 _CORE = "zraft.core"
@@ -27,6 +28,7 @@ UNHEARD_PROMOTION = Mutant(
 
 PLAYED = (
     UNHEARD_PROMOTION,
+    *CAPTURED,
     Mutant(
         "BM-113",
         "a frame is given the room that its header claims",
