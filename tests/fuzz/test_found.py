@@ -12,12 +12,15 @@ from tests.fuzz.storage_targets import in_recording, in_state, recordings
 from tests.unit.machine.directory import MemoryDirectory
 from tests.unit.storage.fake_disk import FakeDisk
 from tests.unit.storage.host import Host, mark, meta
-from zraft.core.entries import HardState
+from zraft.core.entries import Batch, HardState, Kind
 from zraft.core.memberships import decode_membership
-from zraft.errors import CorruptData, ProtocolError
+from zraft.errors import CorruptData, ProtocolError, ReplicaFault
 from zraft.limits import MAX_FRAME_BYTES, RECORDING_ZEROS_BYTES
 from zraft.machine.dict_backend import DictBackend
+from zraft.machine.table_backend import TableBackend
 from zraft.peer.recording import decode
+from zraft.session.decoding import raw_items
+from zraft.session.machine import ReplicatedMachine
 from zraft.storage.hard_state import NodeState, ReplicaRow, decode_state
 from zraft.storage.inspect import inspect_folder, verify_folder
 from zraft.storage.records import HEADER, HEADER_BYTES, RecordKind, decode_mark
@@ -52,6 +55,16 @@ def test_a_state_file_with_a_name_that_is_no_text_is_invalid() -> None:
     assert isinstance(decode_state(in_state(body)), tuple)
     assert "cannot be decoded" in str(decode_state(in_state(body.replace(b"quiet", b"qu\xff\xfft"))))
     assert "cannot be decoded" in str(decode_state(in_state(b"\x96" + body[1:] + DEEP)))
+
+
+def test_a_batch_that_is_nested_without_an_end_stops_the_replica() -> None:
+    """Where one command cannot be decoded the items are looked at one by one, as bytes."""
+    for payload in (b"\x91" + DEEP, b"\x91\x93\x01\xc0" + DEEP):
+        machine = ReplicatedMachine(TableBackend(PeerId("a", "a:1")))
+        with pytest.raises(ReplicaFault):
+            machine.apply_batch(Batch(1, 1, 1, 0, 0, Kind.COMMANDS, payload))
+    with pytest.raises(ReplicaFault, match="no array of items"):
+        raw_items(b"\x91" + DEEP)
 
 
 def test_what_is_no_configuration_and_no_mark_is_a_decode_error() -> None:
