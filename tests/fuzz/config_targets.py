@@ -63,11 +63,11 @@ def _environments(chance: Random) -> Sequence[bytes]:
 
 
 def _python(data: bytes) -> None:
-    """A dict of arguments, as MessagePack; what is none is one without any."""
+    """A dict of arguments, as MessagePack."""
     try:
         arguments = msgspec.msgpack.decode(data, type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        arguments = {}
+        raise ConfigError(["no arguments at all"]) from None
     _same(Config.load(None, environment={}, **arguments))
 
 

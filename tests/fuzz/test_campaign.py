@@ -14,6 +14,8 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import TARGETS
 from zraft.errors import ProtocolError
 
+pytestmark = pytest.mark.uncounted  # counting takes memory, which is counted here
+
 
 def careless(data: bytes) -> None:
     """Trusts a length, and does not know what to do with an empty input."""
