@@ -19,7 +19,7 @@ from zraft.session.machine import ReplicatedMachine
 from zraft.types import PeerId
 from zraft.wire.values import encode_value
 
-_COMMANDS = {DictBackend: ("k", 1), TableBackend: ["put", "k", 1]}
+_COMMANDS: dict[type[Backend], object] = {DictBackend: ("k", 1), TableBackend: ["put", "k", 1]}
 
 
 def _applied(backend: type[Backend]) -> Callable[[bytes], None]:
