@@ -29,14 +29,14 @@ SELF := $(MAKE)
 
 # A suite that runs no test fails (--every-suite-runs). What coverage counts of each test: tests/house/counting.py. A
 # worker that has nothing left takes tests from another one; tests of one module stay together while they can.
-PURE_SUITES := tests/house tests/unit tests/golden tests/paper tests/museum tests/reference tests/sim
+PURE_SUITES := tests/house tests/unit tests/fuzz tests/golden tests/paper tests/museum tests/reference tests/sim
 DEEP_SUITES := tests/sim/mutants tests/sim/test_snapshot_crashes.py tests/sim/test_leader_deaths.py \
 	tests/unit/storage/test_crashes.py
 IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench examples
 
-.PHONY: help check fix quick test sim mutants interpreters soak sessions bench profile demo lock clean
+.PHONY: help check fix quick test sim mutants interpreters soak fuzz sessions bench profile demo lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -103,6 +103,9 @@ interpreters: $(STAMP) ## the same seeds under every Python that is here: 3.11, 
 
 soak: $(STAMP) ## MINUTES of seeds that nobody has run, then every mutant and the deep suites; ARGS=--json
 	$(PY) -m tests.sim.soak --minutes $(MINUTES) $(ARGS)
+
+fuzz: $(STAMP) ## MINUTES of foreign data at every door: files, messages, commands, settings; ARGS=--json
+	$(PY) -m tests.fuzz.campaign --minutes $(MINUTES) $(ARGS)
 
 sessions: $(STAMP) ## counters in sessions over 200 deaths of leaders in the simulation, and KILLS of real ones
 	ZRAFT_SIM_KILLS=400 $(PY) -m pytest -q -s tests/sim/test_exactly_once.py

@@ -206,6 +206,9 @@ FLIGHT_LOOK: Final = 64
 RECORDING_BYTES: Final = 16 * MIB
 """What a recording may weigh: two stretches, and the positions of a log; commands are not in it."""
 
+RECORDING_ZEROS_BYTES: Final = 512 * MIB
+"""What the payloads that a recording tells the lengths of may weigh together; those of one length are one."""
+
 RECORDINGS: Final = 16
 """Recordings in one data folder; then no further one is written, so that the first ones, which matter most, stay."""
 

@@ -15,6 +15,7 @@ AIMED = {
     "clocks": "clock rate change",
     "hasty": "hasty change",
     "lapses": "cut off",
+    "mixed": "older node",
     "naps": "cut off asleep",
     "shapes": "held",
     "torn": "torn sector",

@@ -24,7 +24,10 @@ def encode_membership(membership: Membership) -> bytes:
 
 def decode_membership(payload: bytes) -> Membership:
     """What `encode_membership` wrote. Raises msgspec.DecodeError."""
-    return _DECODER.decode(payload)
+    try:
+        return _DECODER.decode(payload)
+    except (ValueError, RecursionError) as error:  # text that is none, and what is nested too deep
+        raise msgspec.DecodeError(str(error)) from error
 
 
 class MembershipHistory:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
-from zraft.errors import CorruptData, ProtocolError
+from zraft.errors import CorruptData, ProtocolError, TooLarge
 from zraft.limits import KIB, MAX_COMMAND_BYTES_CEILING
 from zraft.machine.backend import Directory, ReadableFile, Reject
 from zraft.wire.values import decode_value, encode_value
@@ -40,7 +40,7 @@ def read_chunks(directory: Directory, name: str, install: Install, *, format: in
         reader = _ChunkReader(file)
         try:
             _install(reader, install, format)
-        except (ProtocolError, Reject, TypeError, ValueError) as error:
+        except (ProtocolError, RecursionError, Reject, TooLarge, TypeError, ValueError) as error:
             raise CorruptData(name, reader.offset, f"not what a {name} snapshot holds: {error}") from error
 
 

@@ -17,7 +17,7 @@ from zraft.core.entries import Batch, Kind
 from zraft.core.log import HeldLog
 from zraft.core.messages import AppendEntries, InstallSnapshot
 from zraft.errors import CorruptData
-from zraft.limits import MAX_FRAME_BYTES, RECORDING_BYTES
+from zraft.limits import MAX_FRAME_BYTES, RECORDING_BYTES, RECORDING_ZEROS_BYTES
 from zraft.peer.duties import Duties, Note, Recorded
 from zraft.peer.flight import Entry
 from zraft.types import GroupId, Millis
@@ -146,9 +146,10 @@ def decode(name: str, data: bytes) -> Recording:
         log = file.log
         if file.format != _FORMAT or not log.count == len(log.lasts) == len(log.terms) >= len(log.batches):
             raise ValueError(f"format {file.format}, a log of {log.count} positions")
-        events = [(at, _filled(msgspec.msgpack.decode(raw, type=_EVENTS[kind]))) for at, kind, raw in file.events]
-        batches = [_full(batch) for batch in log.batches]
-    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        zeros = _Zeros()
+        events = [(at, zeros.filled(msgspec.msgpack.decode(raw, type=_EVENTS[kind]))) for at, kind, raw in file.events]
+        batches = [zeros.full(batch) for batch in log.batches]
+    except (msgspec.MsgspecError, ValueError, KeyError, RecursionError) as error:
         raise CorruptData(name, _HEAD, f"a recording that this version cannot read: {error}") from error
     log = msgspec.structs.replace(log, batches=batches, in_memory=len(batches))
     return Recording(file.peer, file.group, file.backend, file.fault, file.is_in_core, file.held, log, events)
@@ -172,19 +173,6 @@ def _bared(event: e.Event) -> e.Event:
             return event
 
 
-def _filled(event: e.Event) -> e.Event:
-    match event:
-        case e.Propose():
-            proposals = tuple(e.Proposal(one.ref, one.count, _zeros(one.payload)) for one in event.proposals)
-            return e.Propose(proposals, event.wall)
-        case e.Loaded():
-            return e.Loaded(event.to, event.first, tuple(map(_full, event.batches)))
-        case e.Received(AppendEntries() as message):
-            return e.Received(msgspec.structs.replace(message, batches=list(map(_full, message.batches))))
-        case _:
-            return event
-
-
 def _bare(batch: Batch) -> Batch:
     """A configuration is what the core looks into; nothing else is."""
     if batch.kind == Kind.CONFIGURATION:
@@ -192,18 +180,40 @@ def _bare(batch: Batch) -> Batch:
     return msgspec.structs.replace(batch, payload=_length(batch.payload))
 
 
-def _full(batch: Batch) -> Batch:
-    if batch.kind == Kind.CONFIGURATION:
-        return batch
-    return msgspec.structs.replace(batch, payload=_zeros(batch.payload))
-
-
 def _length(payload: bytes) -> bytes:
     return len(payload).to_bytes(_LENGTH, "big")
 
 
-def _zeros(length: bytes) -> bytes:
-    size = int.from_bytes(length, "big")
-    if len(length) != _LENGTH or size > MAX_FRAME_BYTES:
-        raise ValueError(f"a payload of {length.hex()} bytes")
-    return bytes(size)
+class _Zeros:
+    """Gives commands their length back: zeros, of which there are never more than `RECORDING_ZEROS_BYTES`."""
+
+    def __init__(self) -> None:
+        self._of_length: dict[bytes, bytes] = {}
+        self._room = RECORDING_ZEROS_BYTES
+
+    def filled(self, event: e.Event) -> e.Event:
+        match event:
+            case e.Propose():
+                proposals = tuple(e.Proposal(one.ref, one.count, self._take(one.payload)) for one in event.proposals)
+                return e.Propose(proposals, event.wall)
+            case e.Loaded():
+                return e.Loaded(event.to, event.first, tuple(map(self.full, event.batches)))
+            case e.Received(AppendEntries() as message):
+                return e.Received(msgspec.structs.replace(message, batches=list(map(self.full, message.batches))))
+            case _:
+                return event
+
+    def full(self, batch: Batch) -> Batch:
+        if batch.kind == Kind.CONFIGURATION:
+            return batch
+        return msgspec.structs.replace(batch, payload=self._take(batch.payload))
+
+    def _take(self, length: bytes) -> bytes:
+        found = self._of_length.get(length)
+        if found is None:
+            size = int.from_bytes(length, "big")
+            if len(length) != _LENGTH or size > MAX_FRAME_BYTES or size > self._room:
+                raise ValueError(f"a payload of {length.hex()} bytes")
+            self._room -= size
+            found = self._of_length[length] = bytes(size)
+        return found

@@ -66,7 +66,7 @@ def raw_items(payload: bytes) -> Sequence[RawItem]:
     """The items with their commands left as bytes. Raises `ReplicaFault` where it is no array of this version's."""
     try:
         return _RAW_ITEMS.decode(payload)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ReplicaFault(f"a batch that is no array of items of this version: {error}") from error
 
 

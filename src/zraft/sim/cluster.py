@@ -26,6 +26,7 @@ from zraft.sim.trace import Trace
 from zraft.sim.trials.clients import TrialClient, TrialSettings
 from zraft.sim.trials.examination import Examination
 from zraft.sim.trials.trial import Trial, TrialBackends
+from zraft.sim.versions import Kinds, draw_lacking
 from zraft.storage.store import StoreSettings
 from zraft.types import Millis, PeerId
 
@@ -79,7 +80,15 @@ class Cluster:
         )
         self.session_clients = self._make_session_clients(chance.split("sessions"))
         self.counts: dict[str, int] = {}
-        """What was done to it after the chaos, by kind."""
+        """What it is made of besides, and what was done to it after the chaos, by kind."""
+        if profile.mixed and count > 1:
+            self._make_older(draw_lacking(self.names, chance.split("versions")))
+
+    def _make_older(self, lacking: dict[str, Kinds]) -> None:
+        for name, kinds in lacking.items():
+            self.nodes[name].lacks = kinds
+            self.trace.note(name, f"does not know {', '.join(kind.__name__ for kind in kinds)}")
+        self.counts["older node"] = len(lacking)
 
     @property
     def checks(self) -> Checks:

@@ -30,10 +30,11 @@ from zraft.sim.network import Network
 from zraft.sim.scheduler import Clock, Owner, Scheduler
 from zraft.sim.trace import Trace
 from zraft.sim.vault import SimVault
+from zraft.sim.versions import Kinds
 from zraft.storage.disk import Completion
 from zraft.types import Member, Millis
 from zraft.wire.frames import array_of
-from zraft.wire.peering import NO_GROUP, Item, decode_messages, encode_message
+from zraft.wire.peering import NO_GROUP, Item, NodeBeat, decode_messages, encode_message
 from zraft.wire.requests import decode_requests, encode_item
 from zraft.wire.states import Beside
 
@@ -74,6 +75,8 @@ class NodeTally(msgspec.Struct):
     refused_starts: int = 0
     images: int = 0
     wipes: int = 0
+    not_known: int = 0
+    """Messages that its version does not know."""
 
 
 class SimNode:
@@ -104,6 +107,8 @@ class SimNode:
         self._is_mending = False
         self._spoiled_in = 0
         """The life in which its journal was spoiled last."""
+        self.lacks: Kinds = ()
+        """Messages that its version does not know: it neither sends nor takes them."""
         self.on_change: Callable[[SimNode], None] = _ignore
         self.on_wipe: Callable[[SimNode], None] = _ignore
         self.on_turn: Callable[[SimNode], None] = _ignore
@@ -275,6 +280,9 @@ class SimNode:
         trace = self._world.trace
         if is_peer:
             for group, message in decode_messages(frame, sender_node=source, own_node=self.name):
+                if type(message) in self.lacks:
+                    self.tally.not_known += 1
+                    continue
                 if trace.keep:
                     trace.line(self.name, f"<- {source} {_item_text(message)}")
                 host.receive(now, group, message)
@@ -372,10 +380,12 @@ class SimNode:
         world = self._world
         frames: dict[str, list[bytes]] = {}
         for group, message in duties.messages:
+            if type(message) in self.lacks:
+                continue
             if not isinstance(message, Beside):
                 world.checks[message.sender.peer.name].sent(message)
             frames.setdefault(message.to.peer.node, []).append(encode_message(group, message))
-        for beat in duties.node_beats:
+        for beat in duties.node_beats if NodeBeat not in self.lacks else ():
             frames.setdefault(beat.to, []).append(encode_message(NO_GROUP, beat))
         for client, reply in duties.replies:
             frames.setdefault(client, []).append(encode_item(reply))

@@ -7,7 +7,7 @@ replaced, and whose log a snapshot covers, when it comes back.
 Some wait for the moment at which one thing would go wrong: `hasty` asks every new leader at once for other members,
 `naps` cuts a leader off that is quiet, `lapses` one that is not and goes on asking it, `adverse` ends the chaos when
 those who are left have most to learn from each other, `shapes` leaves some links cut for good, `torn` cuts the power
-while large writes are under way.
+while large writes are under way. In `mixed` some nodes are of an older version.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
@@ -119,6 +119,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of a piece of one that is fetched: the connection breaks, or a bit flips."""
     slow_apply: Range = (5, 200)
     """Milliseconds that a node takes for an entry, where there are more to apply: what is committed piles up."""
+    mixed: bool = False
+    """One or two nodes are of an older version and do not know some messages, from the beginning to the end."""
     adverse: bool = False
     """The chaos ends where the nodes of some core quorum know least of each other's terms, and these are left."""
     shapes: int = 0
@@ -403,6 +405,24 @@ PROFILES: Final = {
             chaos_timeouts=5,
             clients=(1, 2),
             think_ms=(100,),
+        ),
+        Profile(
+            name="mixed",
+            mixed=True,
+            always=frozenset({"heal", "restart", "sync_ms", "churn", "partition"}),
+            never=frozenset({"write_error", "sync_error"}),
+            nodes=(2, 3, 3, 4, 5),
+            quiet_beats=(1, 2),
+            chaos_timeouts=40,
+            clients=(1, 3),
+            keys=(1, 2),
+            think_ms=(20, 200, 600),
+            partition=(5_000, 40_000),
+            heal=(20_000, 100_000),
+            crash=(2_000, 20_000),
+            restart=(50_000, 300_000),
+            churn=(5_000, 60_000),
+            max_log_count=(100_000, 60, 20),
         ),
         Profile(
             name="clocks",

@@ -218,6 +218,7 @@ class _Run:
             ("lost name", sum(node.disk.tally.lost_names for node in nodes)),
             ("torn sector", sum(node.disk.tally.torn_sectors for node in nodes)),
             ("refused start", sum(node.tally.refused_starts for node in nodes)),
+            ("message not known", sum(node.tally.not_known for node in nodes)),
             ("store failure", sum(node.tally.store_failures for node in nodes)),
             ("snapshot", sum(node.vault.tally.written for node in nodes)),
             ("snapshot fetched", sum(node.vault.tally.fetched for node in nodes)),

@@ -167,7 +167,7 @@ def decode_state(data: bytes) -> tuple[int, NodeState] | str:
         )
     try:
         return generation, _DECODER.decode(data[_BODY_AT : _BODY_AT + length])
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return f"cannot be decoded: {error}"
 
 

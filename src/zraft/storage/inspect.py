@@ -185,7 +185,7 @@ def _record_line(data: bytes, segment: int, offset: int, names: dict[int, str]) 
     is_batch = kind in (RecordKind.BATCH, RecordKind.COPY)
     first = header.first
     if kind in (RecordKind.RESET, RecordKind.PREFIX):
-        first = decode_mark(data[offset + HEADER_BYTES : offset + HEADER_BYTES + header.length]).index
+        first = _mark_index(data[offset + HEADER_BYTES : offset + HEADER_BYTES + header.length])
     return RecordLine(
         file=segment_name(segment),
         offset=offset,
@@ -200,6 +200,14 @@ def _record_line(data: bytes, segment: int, offset: int, names: dict[int, str]) 
         entries=_KINDS.get(header.batch_kind, str(header.batch_kind)) if is_batch else "",
         payload_bytes=header.length,
     )
+
+
+def _mark_index(payload: bytes) -> Index:
+    """0: what is there is no mark, as the verdict on the replica will say."""
+    try:
+        return decode_mark(payload).index
+    except msgspec.DecodeError:
+        return 0
 
 
 def _first_lsn(disk: Disk, segments: list[int]) -> int:

@@ -205,4 +205,7 @@ def encode_mark(mark: SnapshotMark) -> bytes:
 
 def decode_mark(payload: bytes) -> SnapshotMark:
     """What `encode_mark` wrote. Raises msgspec.DecodeError."""
-    return _MARK_DECODER.decode(payload)
+    try:
+        return _MARK_DECODER.decode(payload)
+    except (ValueError, RecursionError) as error:  # text that is none, and what is nested too deep
+        raise msgspec.DecodeError(str(error)) from error

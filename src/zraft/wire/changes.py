@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
-from zraft.errors import ProtocolError
+from zraft.errors import ProtocolError, TooLarge
 from zraft.limits import MAX_TERM
 from zraft.types import Index, Value
 from zraft.wire.values import decode_value, encode_value
@@ -81,12 +81,19 @@ def decode_chunk(value: msgspec.Raw | bytes) -> Chunk:
     """What SessionWatch brought. Raises `ProtocolError`."""
     try:
         return _CHUNK.decode(value)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ProtocolError(f"not a piece of a stream: {error}") from error
 
 
 def entries_of(chunk: Chunk) -> list[Entry]:
     """What is in it. Raises `ProtocolError` where indexes do not rise from `after` to `index`, and for other forms."""
+    try:
+        return _entries_of(chunk)
+    except (TooLarge, RecursionError):
+        raise ProtocolError("a piece of a stream that is nested too deep") from None
+
+
+def _entries_of(chunk: Chunk) -> list[Entry]:
     found: list[Entry] = []
     last = chunk.after
     for raw in chunk.entries:

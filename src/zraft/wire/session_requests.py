@@ -217,5 +217,5 @@ def decode_opened(value: msgspec.Raw | bytes) -> Opened:
     """What StartSession or ResumeSession brought. Raises `ProtocolError`."""
     try:
         return _OPENED.decode(value)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ProtocolError(f"not what opens a session: {error}") from error

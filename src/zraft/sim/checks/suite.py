@@ -102,6 +102,8 @@ class Checks:
             quiet.check(step)
         if out.reads_ready:
             self._reads.check_ready(step)
+        if out.send_now:
+            bounds.check_windows(step)
         if out.send_now or out.send_after_save:
             wire_messages.check(step)
             votes.check_grants(step)
