@@ -173,7 +173,7 @@ async def full_disk(scene: Scene) -> AsyncIterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, limit[1]))
     else:
         filler = node.folder.parent / "filler"
-        scene.say(f"{node.peer.node}: {await asyncio.to_thread(_fill, filler)} bytes fill its file system")
+        scene.say(f"{node.peer.node}: {await asyncio.to_thread(fill, filler)} bytes fill its file system")
     await scene.hold(1, 3)
     yield
     if filler is not None:
@@ -184,7 +184,7 @@ async def full_disk(scene: Scene) -> AsyncIterator[None]:
     await scene.revive(node)
 
 
-def _fill(path: Path) -> int:
+def fill(path: Path) -> int:
     """Everything that is left of the file system is in the file now."""
     block = bytes(1 << 16)
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Python inside the name spaces of another process: `inside.py PID WORDS...`. For servers on a file system of their own."""
+"""Python inside the name spaces of another process: `inside.py PID WORDS...`. For a server on its own file system."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -126,53 +126,60 @@ class Plan:
 
 @asynccontextmanager
 async def served(folder: Path, plan: Plan, weather: Weather) -> AsyncIterator[list[Node]]:
-    """Nodes that serve. All of them are gone at the end of the block."""
+    """Nodes that serve behind doors. All of them are gone at the end of the block."""
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(cancelled_at_end())
+        held = stack.enter_context(ExitStack())
         nodes = []
         for number in range(plan.size):
-            leases = [PortLease() for _ in range(3)]
-            for lease in leases:
-                stack.callback(lease.release)
-            inner, outer, bulk = leases
-            place, program, holder = folder / f"n{number}", plan.program, None
-            if plan.has_small and number == 0:
-                place = folder / "small" / f"n{number}"
-                holder = stack.enter_context(small_file_system(place.parent))
-                program = program if holder is None else (str(Path(inside.__file__)), str(holder), *program)
-            shim = None
-            if plan.library is not None:
-                shim = Shim(plan.library, folder / f"n{number}.faults", place)
-                stack.callback(shim.close)
-            environment = {
-                **ELECTION,
-                **plan.settings,
-                **({} if shim is None else shim.environment),
-                "ZRAFT_SNAPSHOT_LISTENER_PORT": str(bulk.port),
-                "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
-                **{f"ZRAFT_LOG_{kind}_FILE": f"{folder}/n{number}.{kind.lower()}.log" for kind in ("CONSOLE", "ERROR")},
-            }
-            server = ServerProcess(
-                place,
-                inner.address,
-                options=["--advertise", outer.address],
-                environment=environment,
-                program=program,
-            )
-            server.log = folder / f"n{number}.log"
-            stack.callback(server.kill)
-            server.spawn()
-            door = Door(address=outer.address, behind=inner.address, weather=weather, tasks=tasks)
+            outer = leased(held).address
+            node = spawned(held, folder, number, plan, advertise=outer)
+            door = Door(address=outer, behind=node.server.address, weather=weather, tasks=tasks)
             await door.open()
-            stack.callback(door.close)
-            seen = place if holder is None else Path(f"/proc/{holder}/root{place}")
-            peer = PeerId(GROUP, outer.address)
-            nodes.append(Node(server, seen, peer, bulk.port, shim, has_small=holder is not None))
+            held.callback(door.close)
+            nodes.append(node)
         for node in nodes:
             await asyncio.to_thread(node.server.wait_ready)
         yield nodes
         for node in nodes:
             node.resume()
+
+
+def leased(stack: ExitStack) -> PortLease:
+    """A port, until the end of the stack."""
+    lease = PortLease()
+    stack.callback(lease.release)
+    return lease
+
+
+def spawned(stack: ExitStack, folder: Path, number: int, plan: Plan, *, advertise: str = "") -> Node:
+    """A node that starts; it is gone at the end of the stack."""
+    inner, bulk = leased(stack), leased(stack)
+    place, program, holder = folder / f"n{number}", plan.program, None
+    if plan.has_small and number == 0:
+        place = folder / "small" / f"n{number}"
+        holder = stack.enter_context(small_file_system(place.parent))
+        program = program if holder is None else (str(Path(inside.__file__)), str(holder), *program)
+    shim = None
+    if plan.library is not None:
+        shim = Shim(plan.library, folder / f"n{number}.faults", place)
+        stack.callback(shim.close)
+    environment = {
+        **ELECTION,
+        **plan.settings,
+        **({} if shim is None else shim.environment),
+        "ZRAFT_SNAPSHOT_LISTENER_PORT": str(bulk.port),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+        **{f"ZRAFT_LOG_{kind}_FILE": f"{folder}/n{number}.{kind.lower()}.log" for kind in ("CONSOLE", "ERROR")},
+    }
+    options = ["--advertise", advertise or inner.address]
+    server = ServerProcess(place, inner.address, options=options, environment=environment, program=program)
+    server.log = folder / f"n{number}.log"
+    stack.callback(server.kill)
+    server.spawn()
+    seen = place if holder is None else Path(f"/proc/{holder}/root{place}")
+    peer = PeerId(GROUP, advertise or inner.address)
+    return Node(server, seen, peer, bulk.port, shim, has_small=holder is not None)
 
 
 @contextlib.contextmanager

@@ -162,12 +162,13 @@ class Scene:
                 error = await recorder.perform("health", key, Put(key), ask)
             if error is not None:
                 return str(error)
+            written = recorder.highest
             for peer in self.peers:
                 status = await self.client.stat(peer, timeout=2.0)
                 if status.role not in ("leader", "follower") or status.fault:
                     return f"{peer} is {status.role}: {status.fault}"
-                if status.last_applied < recorder.highest:
-                    return f"{peer} has applied {status.last_applied} of {recorder.highest}"
+                if status.last_applied < written:
+                    return f"{peer} has applied {status.last_applied} of {written}"
         except RequestError as error:
             return str(error)
         for node in self.nodes:
