@@ -36,7 +36,7 @@ IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench examples
 
-.PHONY: help check fix quick test sim mutants soak sessions bench profile demo lock clean
+.PHONY: help check fix quick test sim mutants soak chaos sessions bench profile demo lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -100,6 +100,9 @@ mutants: $(STAMP) ## put every known bug back: the simulator must find each (hal
 
 soak: $(STAMP) ## MINUTES of seeds that nobody has run, then every mutant and the deep suites; ARGS=--json
 	$(PY) -m tests.sim.soak --minutes $(MINUTES) $(ARGS)
+
+chaos: $(STAMP) ## MINUTES of real servers under real faults; ARGS=--seed N repeats one, --json (docs/chaos.md)
+	$(PY) -m tests.stack.chaos --minutes $(MINUTES) $(ARGS)
 
 sessions: $(STAMP) ## counters in sessions over 200 deaths of leaders in the simulation, and KILLS of real ones
 	ZRAFT_SIM_KILLS=400 $(PY) -m pytest -q -s tests/sim/test_exactly_once.py

@@ -36,9 +36,8 @@ OWN: Final = (
         (
             Change(
                 "zraft.node.disk:RealDisk._attempt",
-                "        except OSError as error:\n",
-                "        except OSError as error:\n            if isinstance(operation, SyncFile):\n"
-                "                return None\n",
+                "except OSError as error:\n",
+                "except OSError as error:\n        if isinstance(operation, SyncFile):\n            return None\n",
             ),
         ),
     ),

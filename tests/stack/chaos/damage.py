@@ -69,7 +69,9 @@ def torn_tail(folder: Path, chance: random.Random) -> str:
     begin = (last.end + SECTOR_BYTES - 1) // SECTOR_BYTES * SECTOR_BYTES
     kind = chance.choice(["half", "old", "chance"])
     if kind == "half":
-        tail = _next_header(last.header, begin) + chance.randbytes(max(0, last.header.length // 2))
+        tail = _next_header(last.header, begin)
+        # Without a payload the header is the whole record, and only half of it is torn.
+        tail = tail + chance.randbytes(last.header.length // 2) if last.header.length > 1 else tail[: HEADER_BYTES // 2]
     elif kind == "old":
         old = chance.choice(every)
         tail = (folder / segment_name(old.segment)).read_bytes()[old.begin : old.end]
@@ -119,11 +121,13 @@ def zeroed(folder: Path, chance: random.Random) -> str:
 
 def truncated(folder: Path, chance: random.Random) -> str:
     """An older segment ends in the middle, is empty, or is all zeros."""
-    path = _older_segment(folder, chance)
-    if path is None:
+    found = _older_segments(records(folder))
+    if not found:
         return ""
-    size, kind = path.stat().st_size, chance.choice(["cut", "empty", "zeros"])
-    data = path.read_bytes()[: chance.randrange(size)] if kind == "cut" else b"" if kind == "empty" else bytes(size)
+    last = chance.choice(found)
+    path, kind = folder / segment_name(last.segment), chance.choice(["cut", "empty", "zeros"])
+    size, within = path.stat().st_size, last.begin + HEADER_BYTES + last.header.length
+    data = {"cut": path.read_bytes()[: chance.randrange(within)], "empty": b"", "zeros": bytes(size)}[kind]
     path.write_bytes(data)
     return f"{path.name}: {kind}, {len(data)} of {size} bytes"
 
@@ -178,12 +182,11 @@ def _spoil(path: Path, chance: random.Random) -> str:
     return f"{path.name}: {kind}"
 
 
-def _older_segment(folder: Path, chance: random.Random) -> Path | None:
-    """One whose every record is named durable by records of later ones."""
-    every = records(folder)
+def _older_segments(every: Sequence[Place]) -> list[Place]:
+    """The last record of each segment of which records of later ones say that all of it was durable."""
     found = []
     for segment in dict.fromkeys(place.segment for place in every):
-        last = max(place.header.lsn for place in every if place.segment == segment)
-        if max((place.header.durable for place in every if place.segment > segment), default=0) >= last:
-            found.append(folder / segment_name(segment))
-    return chance.choice(found) if found else None
+        last = max((place for place in every if place.segment == segment), key=lambda place: place.header.lsn)
+        if max((place.header.durable for place in every if place.segment > segment), default=0) >= last.header.lsn:
+            found.append(last)
+    return found

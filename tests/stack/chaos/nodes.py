@@ -44,6 +44,7 @@ class Node:
     peer: PeerId
     bulk_port: int
     shim: Shim | None
+    end_s: float = END_S
     has_small: bool = False
     """Its folder is on a small file system of its own."""
     is_paused: bool = False
@@ -98,12 +99,12 @@ class Node:
 
     async def must_end(self, why: str) -> None:
         """Returns when the process has ended by itself, with a reason. Raises Violation where it goes on."""
-        for _ in range(int(END_S / 0.02)):
+        for _ in range(int(self.end_s / 0.02)):
             if not self.server.is_running:
                 break
             await asyncio.sleep(0.02)
         else:
-            raise Violation("goes on", f"{self.peer.node} still runs {END_S:g} s after {why}")
+            raise Violation("goes on", f"{self.peer.node} still runs {self.end_s:g} s after {why}")
         self.note_end()
 
     async def wipe(self) -> None:
@@ -122,6 +123,7 @@ class Plan:
     library: Path | None
     has_small: bool = False
     program: Sequence[str] = ("-m", "zraft")
+    end_s: float = END_S
 
 
 @asynccontextmanager
@@ -179,7 +181,7 @@ def spawned(stack: ExitStack, folder: Path, number: int, plan: Plan, *, advertis
     server.spawn()
     seen = place if holder is None else Path(f"/proc/{holder}/root{place}")
     peer = PeerId(GROUP, advertise or inner.address)
-    return Node(server, seen, peer, bulk.port, shim, has_small=holder is not None)
+    return Node(server, seen, peer, bulk.port, shim, plan.end_s, has_small=holder is not None)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from tests.stack.campaign.doors import Weather
 from tests.stack.campaign.verdict import UNCOMPACTED
 from tests.stack.campaign.workload import Recorder, direct_client, light_client, plain_client
 from tests.stack.chaos.chains import Step, draw_chain, play
-from tests.stack.chaos.nodes import Plan, served
+from tests.stack.chaos.nodes import END_S, Plan, served
 from tests.stack.chaos.report import Totals
 from tests.stack.chaos.scene import WELL_S, Scene, Timeline
 from tests.stack.chaos.verdict import check_round
@@ -44,6 +44,10 @@ class Round:
     pace: float = 1.0
     crowd: int = 2
     """Clients of each sort."""
+    pause_s: float = 0.01
+    """Between the requests of one client."""
+    end_s: float = END_S
+    """How long a process may go on that has to end."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -64,8 +68,8 @@ async def run_round(
     one: Round, folder: Path, library: Path | None, totals: Totals, *, program: Sequence[str] = ("-m", "zraft")
 ) -> None:
     """Plays the round in the folder and adds it to the totals. Raises where a property does not hold."""
-    weather, recorder = Weather(), Recorder(one.backend, pause_s=0.01)
-    plan = Plan(one.size, one.settings, library, one.has_small, program)
+    weather, recorder = Weather(), Recorder(one.backend, pause_s=one.pause_s)
+    plan = Plan(one.size, one.settings, library, one.has_small, program, one.end_s)
     timeline = Timeline(folder / "timeline.txt", recorder)
     timeline.say(f"round {one}")
     totals.rounds += 1
