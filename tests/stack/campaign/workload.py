@@ -171,13 +171,19 @@ async def light_client(client: Client, peers: Sequence[PeerId], recorder: Record
 
 
 async def direct_client(
-    client: Client, whom: Callable[[], PeerId], recorder: Recorder, name: str, *, writes: float
+    client: Client,
+    whom: Callable[[], PeerId],
+    recorder: Recorder,
+    name: str,
+    *,
+    writes: float,
+    patience_s: float = PATIENCE_S,
 ) -> None:
     """Asks the peer that `whom` names, and no other, whatever it answers; reads mostly what was written last."""
 
     async def ask(asked: Input, request: Value) -> Answered:
         call = client.query if isinstance(asked, Get) else client.write
-        answer = await call(whom(), request, timeout=PATIENCE_S, redirect=False)
+        answer = await call(whom(), request, timeout=patience_s, redirect=False)
         recorder.direct_reads += isinstance(asked, Get)
         return answer
 

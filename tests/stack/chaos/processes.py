@@ -84,6 +84,24 @@ async def _paused(scene: Scene, victims: Sequence[Node]) -> AsyncIterator[None]:
         scene.say(f"SIGCONT {names(victims)}")
 
 
+@kind("stop the leader in its tracks, and cut it off", weight=3)
+async def pause_unheard_leader(scene: Scene) -> AsyncIterator[None]:
+    """When it goes on it hears clients that have waited, and from nobody that another leads."""
+    node = await _one(scene, "leader")
+    scene.say(f"SIGSTOP {node.peer.node}, which is cut off")
+    node.pause()
+    scene.weather.isolate(node.peer, scene.peers)
+    try:
+        await scene.hold(1, 4)
+        node.resume()
+        scene.say(f"SIGCONT {node.peer.node}")
+        await scene.hold(0.3, 1)
+        yield
+    finally:
+        node.resume()
+        scene.weather.clear(lose=scene.chance.random() < 0.5)
+
+
 @kind("starve of processor time")
 async def starve(scene: Scene) -> AsyncIterator[None]:
     victims = scene.chance.sample(scene.up, scene.chance.randint(1, max(1, len(scene.up)))) if scene.up else []

@@ -14,7 +14,14 @@ from typing import Final
 
 from tests.stack.campaign.doors import Weather
 from tests.stack.campaign.verdict import UNCOMPACTED
-from tests.stack.campaign.workload import Recorder, direct_client, light_client, plain_client
+from tests.stack.campaign.workload import (
+    HASTE_S,
+    PATIENCE_S,
+    Recorder,
+    direct_client,
+    light_client,
+    plain_client,
+)
 from tests.stack.chaos.chains import Step, draw_chain, play
 from tests.stack.chaos.nodes import END_S, Plan, served
 from tests.stack.chaos.report import Totals
@@ -121,8 +128,10 @@ async def _crowd(scene: Scene, count: int) -> AsyncIterator[None]:
         for number in range(count):
             tasks.create_task(plain_client(client, peers, recorder, f"plain{number}"))
             tasks.create_task(light_client(client, peers, recorder, f"light{number}"))
-            name, writes = f"stubborn{number}", 0.0 if number else 0.2
-            tasks.create_task(direct_client(client, scene.asked, recorder, name, writes=writes))
+            # Whoever waits long has asked long ago: what it is told may be old.
+            writes, patience_s = (0.0, HASTE_S) if number else (0.2, PATIENCE_S)
+            name = f"stubborn{number}"
+            tasks.create_task(direct_client(client, scene.asked, recorder, name, writes=writes, patience_s=patience_s))
         try:
             yield
         finally:
