@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.mutants.mutants import ALL_MUTANTS
 from tests.sim.mutants.mutation import put_back
 from tests.stack.chaos import bugged
 from tests.stack.chaos.__main__ import main, reason
@@ -75,7 +76,8 @@ def test_campaign_finds_a_server_that_takes_a_failed_sync_for_done(tmp_path: Pat
 
 
 def test_known_bugs_can_still_be_put_back_in_a_server() -> None:
-    """Each changes what it says it changes, so that a hunt for it hunts for something."""
+    """No name hides another, and each changes what it says: a hunt for it hunts for something."""
+    assert len(bugged.BUGS) == len(ALL_MUTANTS) + len(bugged.OWN)
     for bug in bugged.OWN:
         with put_back(bug):
             pass
