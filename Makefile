@@ -36,7 +36,7 @@ IGNORE_DEEP := $(addprefix --ignore ,$(DEEP_SUITES))
 QUICK_SUITES := tests/house tests/unit tests/golden tests/paper
 SOURCES := src tests bench examples
 
-.PHONY: help check fix quick test sim mutants interpreters soak fuzz sessions bench profile demo lock clean
+.PHONY: help check fix quick test sim mutants interpreters soak chaos fuzz sessions bench profile demo lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -106,6 +106,9 @@ soak: $(STAMP) ## MINUTES of seeds that nobody has run, then every mutant and th
 
 fuzz: $(STAMP) ## MINUTES of foreign data at every door: files, messages, commands, settings; ARGS=--json
 	$(PY) -m tests.fuzz.campaign --minutes $(MINUTES) $(ARGS)
+
+chaos: $(STAMP) ## MINUTES of real servers under real faults; ARGS=--seed N repeats one, --json (docs/chaos.md)
+	$(PY) -m tests.stack.chaos --minutes $(MINUTES) $(ARGS)
 
 sessions: $(STAMP) ## counters in sessions over 200 deaths of leaders in the simulation, and KILLS of real ones
 	ZRAFT_SIM_KILLS=400 $(PY) -m pytest -q -s tests/sim/test_exactly_once.py

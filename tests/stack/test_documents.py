@@ -34,6 +34,7 @@ PORTS = {"71": 4, "72": 3}
 BACKGROUND = "zraft dev"
 INSTEAD = {
     "make demo": f"make -n -C {shlex.quote(str(ROOT))} demo",  # run by test_demo
+    "make chaos MINUTES=20": f"make -n -C {shlex.quote(str(ROOT))} chaos",
     "make test": f"make -n -C {shlex.quote(str(ROOT))} test",  # it would run this test
     "pip install '.[server]'": f"{shlex.quote(sys.executable)} -m pip install -q --dry-run --no-deps --no-index "
     f"--no-build-isolation {shlex.quote(f'{ROOT}[server]')}",

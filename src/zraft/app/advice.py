@@ -79,7 +79,10 @@ def _way_to_reach(text: str) -> str:
     if "handshake refused" in text:
         return "check that zraft nodes of this version are there"
     if text.startswith("no peer"):
-        return "check the names with zraft status, or make a group with zraft create"
+        return (
+            "check the names with zraft status; a member that lost its disk is taken in again with zraft set-conf and "
+            "all members, a group is made with zraft create"
+        )
     return "check the address, or start the node with zraft server"
 
 

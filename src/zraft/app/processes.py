@@ -110,12 +110,19 @@ class ServerProcess:
     """One node on `address` with its data in `folder`. Started, killed and started again as often as wanted."""
 
     def __init__(
-        self, folder: Path, address: str, *, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        address: str,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "zraft"),
     ) -> None:
+        """`program`: what Python runs; it takes the words of the command line."""
         self.folder, self.address = folder, address
         self.log = folder.with_name(f"{folder.name}.log")
         """What it writes to stderr, of all its lives. Its other logs lie beside it, unless told otherwise."""
-        self._options = list(options)
+        self._program, self._options = list(program), list(options)
         own = {f"ZRAFT_LOG_{kind}_FILE": f"{folder}.{kind.lower()}.log" for kind in ("CONSOLE", "ERROR", "CRASH")}
         self._environment = {**own, **os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
@@ -132,6 +139,11 @@ class ServerProcess:
         """It was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_ended(self) -> bool:
+        """It was started, and has ended without `stop` or `kill`; `wait_ended` says how."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """It serves when this returns. Raises `ServerFailed` where it does not."""
         self.spawn()
@@ -139,7 +151,7 @@ class ServerProcess:
 
     def spawn(self) -> None:
         """Start the process without waiting for it."""
-        command = [sys.executable, "-m", "zraft", "server", "--listen", self.address, "--data-dir", str(self.folder)]
+        command = [sys.executable, *self._program, "server", "--listen", self.address, "--data-dir", str(self.folder)]
         command.append("--until-eof")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command

@@ -18,7 +18,7 @@ from zraft.app.loops import loop_factory
 from zraft.app.options import PeersType
 from zraft.client.client import Client
 from zraft.config import Config, LogConfig
-from zraft.errors import ConfigError, ReplicaFault, UsageError, ZraftError
+from zraft.errors import ConfigError, DiskFull, ReplicaFault, StorageError, UsageError, ZraftError
 from zraft.node.descriptors import allow_as_many_as_possible
 from zraft.node.logs import Logs
 from zraft.node.node import Node
@@ -120,6 +120,8 @@ async def _serve(config: Config, group: _Group, logs: Logs, *, until_eof: bool) 
             helping.append(tasks.create_task(_ensure(config, group), name="ensure the group"))
         try:
             await node.wait_closed()
+        except ZraftError as error:  # raised below, as it is: out of here it would come in a group
+            left.fault = _with_way_back(error, node)
         finally:
             for task in helping:
                 task.cancel()
@@ -135,9 +137,20 @@ def _end_at_eof(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
 
 @dataclass(slots=True)
 class _Left:
-    """Why the node was stopped, where that was because none of its peers runs any more."""
+    """Why the node stopped by itself, or was stopped because none of its peers runs any more."""
 
-    fault: ReplicaFault | None = None
+    fault: ZraftError | None = None
+
+
+def _with_way_back(error: ZraftError, node: Node) -> ZraftError:
+    """The same, with what to do where it was the disk. It had to end: what a file then has is unknown."""
+    if not isinstance(error, StorageError):
+        return error
+    ended = f"node {node.address} has stopped: {error}"
+    if isinstance(error, DiskFull):
+        return DiskFull(f"{ended}; make room in {node.config.log_dir}, then start it again")
+    again = "then start it again: what it cannot read any more the others send"
+    return StorageError(f"{ended}; look at the disk of {node.config.log_dir}, {again}")
 
 
 async def _stop_without_peers(node: Node, left: _Left) -> None:

@@ -88,6 +88,8 @@ async def connect(
             is_made = True
             return await outcome
     except TimeoutError:
+        if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
+            return link  # it opened in the moment in which time was over, as for a process that was stopped for a while
         link.refuse(HandshakeRefused(Refusal.TIMEOUT, f"{target.to} does not answer"))
         raise
     except asyncio.CancelledError:

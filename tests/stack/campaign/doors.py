@@ -11,7 +11,9 @@ again what was kept arrives, late, or its connections are broken off. Clients al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,10 @@ CLIENT: Final = "a client"
 _PREAMBLE_BYTES: Final = len(MAGIC) + 2
 _CHUNK_BYTES: Final = 1 << 16
 _QUEUED_CHUNKS: Final = 256
+_DROP_S: Final = 0.001
+"""Between two bytes of a trickle."""
+_LANDING_S: Final = 0.01
+"""For the first half of a frame to arrive, before its connection is reset."""
 
 
 class Weather:
@@ -38,6 +44,8 @@ class Weather:
     def __init__(self) -> None:
         self._shut: set[tuple[str, str]] = set()
         self._late_s: dict[tuple[str, str], float] = {}
+        self._trickles: set[tuple[str, str]] = set()
+        self._breaks: dict[tuple[str, str], Callable[[], int]] = {}
         self._changed = asyncio.Event()
         """Set when somebody is heard again; each time a new one."""
         self.broken = asyncio.Event()
@@ -58,10 +66,29 @@ class Weather:
         """What one sends to the other takes so long, and stays in its order."""
         self._late_s[sender.node, receiver.node] = seconds
 
+    def trickle(self, sender: PeerId, receiver: PeerId) -> None:
+        """What one sends to the other arrives byte by byte."""
+        self._trickles.add((sender.node, receiver.node))
+
+    def break_off(self, sender: PeerId, receiver: PeerId, draw: Callable[[], int]) -> None:
+        """Each connection is reset, in whatever frame that is, after so many further bytes as are drawn for it."""
+        self._breaks[sender.node, receiver.node] = draw
+
+    def is_trickling(self, sender: str, receiver: str) -> bool:
+        """What is sent now arrives byte by byte."""
+        return (sender, receiver) in self._trickles
+
+    def draw_break(self, sender: str, receiver: str) -> int | None:
+        """After how many bytes a connection ends; None: it does not."""
+        draw = self._breaks.get((sender, receiver))
+        return None if draw is None else draw()
+
     def clear(self, *, lose: bool) -> None:
         """Everybody is heard again, at once. What was kept back arrives now, or is lost with its connection."""
         self._shut.clear()
         self._late_s.clear()
+        self._trickles.clear()
+        self._breaks.clear()
         if lose:
             self.broken.set()
             self.broken = asyncio.Event()
@@ -82,6 +109,10 @@ class Weather:
 
 class _Over(Exception):
     """The connection ends here."""
+
+
+class _Reset(_Over):
+    """And nobody is told politely."""
 
 
 class Door:
@@ -113,6 +144,9 @@ class Door:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, inner_writer, sender, here, opening))
                 pumps.create_task(self._pump(inner_reader, writer, here, sender))
+        except* _Reset:
+            for one in writers:
+                _reset_when_closed(one)
         except* (OSError, EOFError, _Over):
             pass
         finally:
@@ -132,13 +166,19 @@ class Door:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUED_CHUNKS)
 
         async def deliver() -> None:
+            left: int | None = None
             while True:
                 due, data = await queue.get()
                 await asyncio.sleep(max(0.0, due - clock()))
                 if await self._weather.wait_heard(sender, receiver) or not data:
                     raise _Over
-                writer.write(data)
-                await writer.drain()
+                left = self._weather.draw_break(sender, receiver) if left is None else left
+                if left is not None and left < len(data):
+                    writer.write(data[:left])
+                    await asyncio.sleep(_LANDING_S)
+                    raise _Reset
+                left = None if left is None else left - len(data)
+                await self._write(writer, data, sender, receiver)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(deliver())
@@ -147,6 +187,23 @@ class Door:
                 await queue.put((clock() + late_s(sender, receiver), data))
                 data = await reader.read(_CHUNK_BYTES)
             await queue.put((clock() + late_s(sender, receiver), b""))
+
+    async def _write(self, writer: asyncio.StreamWriter, data: bytes, sender: str, receiver: str) -> None:
+        """All of it, as fast as the weather lets it."""
+        for at in range(len(data)):
+            if not self._weather.is_trickling(sender, receiver):
+                writer.write(data[at:])
+                break
+            writer.write(data[at : at + 1])
+            await asyncio.sleep(_DROP_S)
+        await writer.drain()
+
+
+def _reset_when_closed(writer: asyncio.StreamWriter) -> None:
+    """The other side gets a reset."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _who(reader: asyncio.StreamReader) -> tuple[str, bytes]:
@@ -181,7 +238,7 @@ async def house(folder: Path, size: int, *, settings: Mapping[str, str] = UNCOMP
     """So many nodes that serve. All of them are gone at the end of the block."""
     weather = Weather()
     async with AsyncExitStack() as stack:
-        tasks = await stack.enter_async_context(_cancelled_at_end())
+        tasks = await stack.enter_async_context(cancelled_at_end())
         servers: dict[PeerId, ServerProcess] = {}
         for number in range(size):
             inner, outer = PortLease(), PortLease()
@@ -202,7 +259,7 @@ async def house(folder: Path, size: int, *, settings: Mapping[str, str] = UNCOMP
 
 
 @asynccontextmanager
-async def _cancelled_at_end() -> AsyncIterator[asyncio.TaskGroup]:
+async def cancelled_at_end() -> AsyncIterator[asyncio.TaskGroup]:
     """A task group whose tasks are cancelled at the end of the block."""
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -23,7 +23,7 @@ from zraft.client.client import Client
 from zraft.client.views import Answered
 from zraft.node.disk import RealDisk
 from zraft.sim.checks.ghost import START, Trail, mark_after
-from zraft.sim.history import Get, Input, Operation, Put
+from zraft.sim.history import Get, Input, Operation, Put, Swap
 from zraft.sim.judging import judge
 from zraft.storage.reading import read_batches, wanted_at
 from zraft.storage.recovery import survey
@@ -90,11 +90,11 @@ def final_state_problem(operations: Iterable[Operation], truth: dict[Hashable, V
     for key, ours in writes.items():
         value = truth[key]
         for write in ours:
-            if write.is_refused and isinstance(write.input, Put) and write.input.value == value:
+            if write.is_refused and isinstance(write.input, Put | Swap) and write.input.value == value:
                 return f"refused, and there at the end: {write}"
         last = [write for write in ours if not write.is_refused and _explains(write, value)]
         for write in ours:
-            if write.returned is None:
+            if write.returned is None or _did_nothing(write):
                 continue
             if not any(other.returned is None or other.returned >= write.call for other in last):
                 return f"acknowledged and lost, {key} is {value!r}: {write}"
@@ -103,7 +103,14 @@ def final_state_problem(operations: Iterable[Operation], truth: dict[Hashable, V
 
 def _explains(write: Operation, value: Value) -> bool:
     """After this write, with nothing behind it, the key would be as it is."""
-    return bool(value == (write.input.value if isinstance(write.input, Put) else None))
+    return not _did_nothing(write) and bool(
+        value == (write.input.value if isinstance(write.input, Put | Swap) else None)
+    )
+
+
+def _did_nothing(write: Operation) -> bool:
+    """A swap that found another value."""
+    return isinstance(write.input, Swap) and write.returned is not None and not write.output
 
 
 def log_of(folder: Path, upto: Index) -> Trail:

@@ -19,8 +19,9 @@ from zraft.client.client import Client
 from zraft.client.light_session import LightSession
 from zraft.client.views import Answered
 from zraft.errors import RequestError
-from zraft.sim.history import Get, Input, Operation, Put, Remove
-from zraft.types import NOT_FOUND, Index, PeerId, Value
+from zraft.sim.history import Get, Input, Operation, Put, Remove, Swap
+from zraft.sim.speech import SPEECHES
+from zraft.types import Index, PeerId, Value
 
 KEYS_AT_ONCE: Final = 3
 OPERATIONS_A_KEY: Final = 60
@@ -38,7 +39,9 @@ Ask: TypeAlias = Callable[[Input, Value], Awaitable[Answered]]
 class Recorder:
     """What every client saw, and whether they may go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "dict", *, pause_s: float = PAUSE_S) -> None:
+        self.backend, self.speech = backend, SPEECHES[backend]
+        self.pause_s = pause_s
         self.operations: list[Operation] = []
         self.is_over = False
         self.acknowledged = 0
@@ -51,6 +54,8 @@ class Recorder:
         """Who acknowledged the last write whose client knows it."""
         self.written: Hashable = None
         """The key of the last acknowledged write."""
+        self.seen: dict[Hashable, Hashable] = {}
+        """The value that each key had when a client last saw it."""
         self._moments = itertools.count(1)
         self._drawn = 0
 
@@ -61,12 +66,9 @@ class Recorder:
 
     async def perform(self, client: str, key: Hashable, asked: Input, ask: Ask) -> RequestError | None:
         """Asks, and keeps what came of it. The error is returned, unless it says what cannot be."""
-        request: Value = (key,) if isinstance(asked, Remove) else key
-        if isinstance(asked, Put):
-            request = (key, asked.value)
-        call = next(self._moments)
+        call = self.next_moment()
         try:
-            answer = await ask(asked, request)
+            answer = await ask(asked, self.speech.request(str(key), asked))
         except RequestError as error:
             if error.executed == "yes":
                 raise
@@ -75,24 +77,32 @@ class Recorder:
                 Operation(client=client, key=key, call=call, returned=None, input=asked, is_refused=is_refused)
             )
             return error
-        output = None if answer.result is NOT_FOUND else answer.result
+        output = self.speech.output(asked, answer.result)
         self.operations.append(
             Operation(
                 client=client,
                 key=key,
                 call=call,
-                returned=next(self._moments),
+                returned=self.next_moment(),
                 input=asked,
                 output=output,
                 index=answer.index,
             )
         )
         self.highest = max(self.highest, answer.index)
+        if isinstance(asked, Get):
+            self.seen[key] = output
+        elif isinstance(asked, Put) or (isinstance(asked, Swap) and output):
+            self.seen[key] = asked.value
         if not isinstance(asked, Get):
             self.acknowledged += 1
             self.written = key
             self.leader = answer.target.leader if isinstance(answer.target, LightSession) else answer.target
         return None
+
+    def next_moment(self) -> int:
+        """The number of what happens now."""
+        return next(self._moments)
 
     async def wait_writes(self, count: int) -> None:
         """Returns after so many further acknowledged writes."""
@@ -107,7 +117,7 @@ class Recorder:
 
 
 async def _requests(recorder: Recorder, name: str, ask: Ask, *, writes: float = 0.6, follows: float = 0.0) -> None:
-    """One request after the other until the recorder is over; one write in six removes.
+    """One request after the other until the recorder is over; one write in six removes, or some swap.
 
     `follows` is how many of the reads are of the key that was written last, by anybody.
     """
@@ -119,10 +129,12 @@ async def _requests(recorder: Recorder, name: str, ask: Ask, *, writes: float = 
         asked: Input = Get()
         if chance.random() < writes:
             asked = Remove() if chance.randrange(6) == 0 else Put(f"{name}-{number}")
+            if recorder.speech.swaps and chance.randrange(100) < recorder.speech.swaps:
+                asked = Swap(recorder.seen.get(key), f"{name}-{number}")
         elif chance.random() < follows:
             key = key if recorder.written is None else recorder.written
         error = await recorder.perform(name, key, asked, ask)
-        await asyncio.sleep(PAUSE_S if error is None else REFUSED_PAUSE_S)
+        await asyncio.sleep(recorder.pause_s if error is None else max(recorder.pause_s, REFUSED_PAUSE_S))
 
 
 async def plain_client(
@@ -159,13 +171,19 @@ async def light_client(client: Client, peers: Sequence[PeerId], recorder: Record
 
 
 async def direct_client(
-    client: Client, whom: Callable[[], PeerId], recorder: Recorder, name: str, *, writes: float
+    client: Client,
+    whom: Callable[[], PeerId],
+    recorder: Recorder,
+    name: str,
+    *,
+    writes: float,
+    patience_s: float = PATIENCE_S,
 ) -> None:
     """Asks the peer that `whom` names, and no other, whatever it answers; reads mostly what was written last."""
 
     async def ask(asked: Input, request: Value) -> Answered:
         call = client.query if isinstance(asked, Get) else client.write
-        answer = await call(whom(), request, timeout=PATIENCE_S, redirect=False)
+        answer = await call(whom(), request, timeout=patience_s, redirect=False)
         recorder.direct_reads += isinstance(asked, Get)
         return answer
 

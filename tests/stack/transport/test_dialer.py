@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import pytest
 
@@ -52,6 +53,31 @@ def test_a_dialer_comes_back_when_the_listener_does(loop: str) -> None:
             assert dialer.link is None
         await dialer.aclose()
         assert not seen.failures
+
+    tell(story, loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_attempt_that_opens_a_link_in_its_last_moment_has_not_failed(loop: str) -> None:
+    """The process stood still while the answer came: a link that was told to be open is the one that is returned.
+
+    Otherwise it stays open beside the next one, and when it closes that one counts as closed for ever.
+    """
+
+    async def story() -> None:
+        async with house() as there:
+            there.seen.on_opened = lambda _link: time.sleep(0.6)  # the welcome is under way, and time runs out
+            seen = Recorder()
+            try:
+                link = await connect(
+                    there.target(), seen.handlers, counters=seen.counters, bounds=LinkLimits(handshake_ms=500)
+                )
+            except OSError:
+                assert not seen.opened
+            else:
+                assert seen.opened == [link]
+                assert link.is_open
+                link.abort("enough")
 
     tell(story, loop)
 
