@@ -101,9 +101,16 @@ def test_jobs_are_done_in_order_and_each_is_reported(writer: Writer, tmp_path: P
     assert (tmp_path / "data" / "b").read_bytes() == b"__hello\0\0\0"
 
 
+class AlwaysPrompt(Promptness):
+    """However long the disk takes: this one may be busy with other things."""
+
+    def took(self, seconds: float, *, in_loop: bool) -> None:
+        return
+
+
 def test_a_small_save_is_left_to_the_caller_and_nothing_overtakes_it(tmp_path: Path) -> None:
     """While the thread is idle and the disk quick; what comes meanwhile sends both to the thread, in their order."""
-    writer = Writer(tmp_path / "data", deferring=Promptness(row=0))
+    writer = Writer(tmp_path / "data", deferring=AlwaysPrompt(row=0))
     disk = writer.disk
     writer.do(CreateFile("a", 10), SyncFile("a"), SyncFolder())
     unheard = writer.submit(WriteAt("a", 0, b"0"), SyncFile("a"))

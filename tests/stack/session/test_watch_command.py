@@ -84,6 +84,6 @@ def test_what_cannot_be_watched_is_one_line_that_says_so(group: Cluster) -> None
 
 def test_nobody_there_is_one_line_that_says_so(tmp_path: Path) -> None:
     """As for every command."""
-    done = cli("watch", "colour", "--peers", "a@127.0.0.1:1", "--timeout", "1")
+    done = cli("watch", "colour", "--peers", "a@127.0.0.1:1", "--timeout", "6")
     assert "127.0.0.1:1" in refused(done)
     assert not list(tmp_path.iterdir())
