@@ -8,8 +8,9 @@ is from where on it is whole, `floor`; of what is below nobody is told that noth
       │ segment │ segment │ ...     │ segment │ ... │ the open one <── a list for each batch
       v  frozen, found by key once somebody asks
 
-At each apply a list gets the keys that the backend reported, which exist already; a batch costs one entry more. What
-became of the keys is made out when it is asked for.
+At each apply a list gets the keys that the backend reported, which exist already; a batch costs one entry more, with
+its bytes, which the log shares. What became of the keys is made out of them when it is asked for: decoded commands
+would be hundreds of thousands of objects, which the garbage collector walks through again and again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 
 from zraft import limits
 from zraft.machine.backend import Backend, Change
+from zraft.session.decoding import BackendDecoder
 from zraft.session.items import Item
 from zraft.types import Index
 from zraft.wire.changes import Entry, begins_so, is_prefix, plain
@@ -48,8 +50,10 @@ class _Record(msgspec.Struct, frozen=True, gc=False):
 
     first: Index
     changed: Sequence[Keys]
-    items: Sequence[Item[Any]] | None
-    """Where the backend makes out from its commands what became of keys."""
+    payload: bytes
+    """Of the whole batch."""
+    offset: int
+    """Of the first entry in it."""
 
     @property
     def last(self) -> Index:
@@ -111,6 +115,7 @@ class History:
 
     __slots__ = (
         "_backend",
+        "_decoder",
         "_describes",
         "_full_bytes",
         "_full_changes",
@@ -121,8 +126,8 @@ class History:
         "is_silent",
     )
 
-    def __init__(self, backend: Backend, settings: HistorySettings) -> None:
-        self._backend, self._settings = backend, settings
+    def __init__(self, backend: Backend, decoder: BackendDecoder, settings: HistorySettings) -> None:
+        self._backend, self._decoder, self._settings = backend, decoder, settings
         self._describes = type(backend).change_of is not Backend.change_of
         self._full_changes, self._full_bytes = -(-settings.changes // SEGMENTS), -(-settings.bytes // SEGMENTS)
         """A segment that has so much is complete."""
@@ -148,9 +153,10 @@ class History:
         """Whoever knows everything up to here may still miss half of what is kept, and has lost nothing."""
         return self._segments[len(self._segments) // 2].below if self._segments else 0
 
-    def add(self, first: Index, changed: Sequence[Keys], items: Sequence[Item[Any]], size: int) -> None:
+    def add(self, first: Index, changed: Sequence[Keys], payload: bytes, offset: int, size: int) -> None:
         """The entries from `first` on were applied, and changed this; their commands have `size` bytes.
 
+        They are in `payload` from number `offset` on; empty: no commands made the changes.
         Called for every batch on every replica: what only a reader needs to know is made out when somebody reads.
         """
         entries = len(changed)
@@ -161,7 +167,7 @@ class History:
         if count > entries:
             size += sum(_weight(key) for keys in changed if len(keys) > 1 for key in keys)
         segment = self._open
-        segment.records.append(_Record(first, changed, items if self._describes else None))
+        segment.records.append(_Record(first, changed, payload if self._describes else b"", offset))
         segment.changes = changes = segment.changes + count
         segment.bytes = size = segment.bytes + size
         if changes >= self._full_changes or size >= self._full_bytes:
@@ -181,19 +187,24 @@ class History:
 
     def read(self, place: Hashable, after: Index) -> Iterator[Entry]:
         """Each entry after the index `after`, which is not below `floor`, that changed something at `place`."""
+        decoded: _Record | None = None
+        items: Sequence[Item[Any]] = ()
         for segment in (*self._segments, self._open):
             if segment.last <= after:
                 continue
             is_open = segment is self._open
             for index in segment.scan(place, after) if is_open else segment.find(place, after):
-                yield index, self._made_out(*segment.at(index), place)
+                record, number = segment.at(index)
+                if record is not decoded:
+                    decoded, items = record, self._decoder.items(record.payload)[0] if record.payload else ()
+                command = items[record.offset + number].command if items else None
+                yield index, self._made_out(record.changed[number], command, place)
 
-    def _made_out(self, record: _Record, offset: int, place: Hashable) -> list[Change]:
+    def _made_out(self, keys: Keys, command: Any, place: Hashable) -> list[Change]:
         """What became of the keys at `place`: each once, as the entry left it (BM-087)."""
-        command = record.items[offset].command if record.items is not None else None
         by_prefix = is_prefix(place)
         found: dict[Hashable, Change] = {}
-        for changed in record.changed[offset]:
+        for changed in keys:
             key = plain(changed.key if type(changed) is Change else changed)
             if begins_so(key, place) if by_prefix else key == place:
                 found.pop(key, None)

@@ -48,12 +48,12 @@ class ReplicatedMachine:
         """`backend` is fresh. Raises `UsageError` where its Command or Query is no type that msgspec can decode."""
         self.backend = backend
         self.sessions = Sessions()
-        self.history = History(backend, history or HistorySettings())
         self.collect_changes = False
         self.last_applied: Index = 0
         self.advance_error: str | None = None
         """What the last `due`, `advance` or `expire_session` raised, by class name; None: nothing."""
         self._decoder = BackendDecoder(backend)
+        self.history = History(backend, self._decoder, history or HistorySettings())
         self._ctx = Context(index=0, term=0)
         self._items: Sequence[Item[Any]] = ()
         self._raw: Sequence[RawItem] = ()
@@ -108,7 +108,8 @@ class ReplicatedMachine:
                 stop = batch.count if limit is None else min(batch.count, first_offset + limit)
                 items = self._items[first_offset:stop]
                 changed = self._apply_items(items, outcomes if replies else None, batch)
-                self.history.add(index, changed, items, len(batch.payload) * len(items) // batch.count)
+                size = len(batch.payload) * len(items) // batch.count
+                self.history.add(index, changed, batch.payload, first_offset, size)
                 if self.collect_changes:
                     self._collect(index, changed)
             else:
@@ -251,7 +252,7 @@ class ReplicatedMachine:
             self._not_due_before = ctx.time + ADVANCE_RETRY
         else:
             self._not_due_before = ctx.time + 1
-            self.history.add(ctx.index, [changed], (), 0)
+            self.history.add(ctx.index, [changed], b"", 0, 0)
             if self.collect_changes:
                 self._collect(ctx.index, [changed])
 

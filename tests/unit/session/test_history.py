@@ -14,6 +14,7 @@ from zraft.errors import BackendError, Rejected, WatchNotSupported
 from zraft.machine.backend import Applied, Change, Prefix, Reject
 from zraft.machine.dict_backend import DictBackend
 from zraft.machine.table_backend import TableBackend
+from zraft.session.decoding import BackendDecoder
 from zraft.session.history import History, HistorySettings
 from zraft.session.machine import ReplicatedMachine
 from zraft.wire.changes import place_of
@@ -22,6 +23,11 @@ SMALL = HistorySettings(changes=32, bytes=1 << 20)
 
 KEYS = st.sampled_from(["a", "ab", "b", ("a", 1), ("a", "b"), 1, b"a"])
 WATCHED = [*("a", "ab", "c", ("a", 1), 1, b"a"), *map(Prefix, ("a", "", ("a",), b"", 1))]
+
+
+def fresh(settings: HistorySettings) -> History:
+    backend = Scripted()
+    return History(backend, BackendDecoder(backend), settings)
 
 
 def begins(key: Any, prefix: Any) -> bool:
@@ -33,11 +39,11 @@ def begins(key: Any, prefix: Any) -> bool:
 @given(st.lists(st.lists(st.lists(KEYS, max_size=3), min_size=1, max_size=4), max_size=40), st.integers(0, 100))
 def test_what_is_read_is_what_was_added_above_the_floor(batches: list[list[list[Any]]], after: int) -> None:
     """By key and prefix, from any index that is not gone, as often as it is asked."""
-    history = History(Scripted(), SMALL)
+    history = fresh(SMALL)
     added: list[tuple[int, list[Any]]] = []
     first = 1
     for batch in batches:
-        history.add(first, [tuple(keys) for keys in batch], (), 10)
+        history.add(first, [tuple(keys) for keys in batch], b"", 0, 10)
         added += enumerate(batch, first)
         first += len(batch)
     assert history.floor <= history.middle or history.middle == 0
@@ -66,24 +72,24 @@ def test_what_is_read_is_what_was_added_above_the_floor(batches: list[list[list[
 
 def test_history_is_bounded_in_bytes_and_keeps_what_came_last() -> None:
     """Of commands, and of keys that no command has brought; one entry may be larger than everything."""
-    history = History(Scripted(), HistorySettings(changes=1000, bytes=1600))
+    history = fresh(HistorySettings(changes=1000, bytes=1600))
     for index in range(1, 101):
-        history.add(index, [("k",)], (), 100)
+        history.add(index, [("k",)], b"", 0, 100)
     assert 80 <= history.floor < 100
     assert history.floor < history.middle < 100
-    history.add(101, [tuple(f"{number:0100}" for number in range(100))], (), 1)
+    history.add(101, [tuple(f"{number:0100}" for number in range(100))], b"", 0, 1)
     assert history.floor == 100
-    history.add(102, [("k",)], (), 100_000)
+    history.add(102, [("k",)], b"", 0, 100_000)
     assert history.floor == 101
     assert [index for index, _ in history.read("k", 101)] == [102]
 
 
 def test_entries_that_change_nothing_are_no_history() -> None:
     """A log that only moves on pushes nothing out."""
-    history = History(Scripted(), SMALL)
-    history.add(1, [("k",)], (), 1)
+    history = fresh(SMALL)
+    history.add(1, [("k",)], b"", 0, 1)
     for index in range(2, 1000):
-        history.add(index, [()], (), 1)
+        history.add(index, [()], b"", 0, 1)
     assert (history.floor, [index for index, _ in history.read("k", 0)]) == (0, [1])
 
 
