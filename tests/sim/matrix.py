@@ -137,7 +137,7 @@ CHECKS = {
     "replica fault": ("none stops without a reason", "node.py"),
     "read index": ("C1", "checks/read_index.py"),
     "witness": ("C1, C3, C4, X1", "judging.py"),
-    "linearizability": ("C1", "judging.py"),
+    "linearizability": ("C1", "judging.py, trials/examination.py"),
     "sessions": ("X1 to X3, S1, S2, S5, S6", "checks/sessions.py, healing.py, session_clients.py"),
     "fencing": ("F1, F2", "checks/sessions.py"),
     "watches": ("W1, W2", "checks/sessions.py"),
@@ -146,6 +146,11 @@ CHECKS = {
     "quiet": ("a quiet leader lacks nothing", "checks/quiet.py"),
     "stability": ("L2, L5", "healing.py, shapes.py"),
     "equality": ("L4, I5", "healing.py"),
+    "state": ("a replica of a user's machine has the state that the log gives", "trials/examination.py"),
+    "answers": ("what a user's machine answers is what the log gives", "trials/examination.py"),
+    "backend": ("a user's machine raises nothing that is not foreseen", "trials/clients.py, trials/examination.py"),
+    "invariant": ("what a user says of each state", "trials/examination.py"),
+    "history": ("what a user says of all answers", "trials/examination.py"),
 }
 """By the name that a broken property is reported under: the invariants, and the files of src/zraft/sim that watch."""
 
