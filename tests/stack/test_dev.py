@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.clusters import ELECTION, WAIT_S, plain_environment
+from tests.stack.clusters import CALM, WAIT_S, plain_environment
 from zraft.app.devfile import NAME
 from zraft.app.processes import PortLease
 
@@ -38,7 +38,7 @@ class Dev:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "zraft", "dev", *words],
                 cwd=self.folder,
-                env={**plain_environment(), **ELECTION},
+                env={**plain_environment(), **CALM},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -76,7 +76,7 @@ class Dev:
         return subprocess.run(
             [sys.executable, "-m", "zraft", *words],
             cwd=self.folder,
-            env={**plain_environment(), **ELECTION},
+            env={**plain_environment(), **CALM},
             capture_output=True,
             text=True,
             timeout=WAIT_S,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.clusters import ELECTION, WAIT_S, plain_environment
+from tests.stack.clusters import CALM, WAIT_S, plain_environment
 from zraft.app.processes import PortLease
 
 pytestmark = pytest.mark.counts_processes
@@ -30,7 +30,7 @@ class Server:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**plain_environment(), **ELECTION, **environment},
+                env={**plain_environment(), **CALM, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
