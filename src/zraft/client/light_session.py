@@ -239,7 +239,7 @@ class LightSession:
                     error, whose = self._learn(asked, landed, seconds)
                     may_repeat = attempts.may_repeat(error) and self._clock() < deadline
                     if whose is Blame.NOBODY or not may_repeat:
-                        raise error
+                        raise self._told_late(error, deadline, seconds)
                     if whose is Blame.BUSY:
                         await self._pause(error, deadline)
                 peer, connection = await self._ready(deadline, seconds)
@@ -252,6 +252,12 @@ class LightSession:
                     return landed
         except RequestError as error:
             raise attempts.final(await self._explained(error, seconds)) from None
+
+    def _told_late(self, error: RequestError, deadline: float, seconds: float) -> RequestError:
+        """Who does not lead says so, and there is no time to ask another: time is what was wanting."""
+        now = self._clock()
+        late = isinstance(error, NotLeader) and error.executed == "no" and now >= deadline
+        return timed_out(self._rotation, said(seconds), now) if late else error
 
     async def _explained(self, error: RequestError, seconds: float) -> RequestError:
         """A timeout's text says who of the voters is missing, where they are so many that nobody can decide."""
@@ -293,7 +299,7 @@ class LightSession:
             attempts = Attempts(is_read=False, is_repeatable=self._retry_unknown)
             may_repeat = attempts.may_repeat(failure) and self._clock() < deadline
             if whose is Blame.NOBODY or not may_repeat:
-                batch.fail(failure, number)
+                batch.fail(self._told_late(failure, deadline, seconds), number)
             else:
                 batch.may_have_run |= failure.executed != "no"
                 busy = failure if whose is Blame.BUSY else busy

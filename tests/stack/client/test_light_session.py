@@ -198,6 +198,35 @@ def test_without_a_leader_a_request_waits_and_asks_again() -> None:
     play(2, story)
 
 
+@pytest.mark.parametrize("call", ["write", "write_many", "query"])
+def test_a_peer_that_does_not_lead_and_says_so_when_time_is_over_is_a_timeout(call: str) -> None:
+    """Also where its answer is the last thing that came in time."""
+
+    async def story(nodes: list[ScriptedNode]) -> None:
+        jump = 0.0
+
+        def refused(_: object) -> Answer:
+            nonlocal jump
+            jump = 10 * WAIT_S  # the refusal is on its way: time is over when it is read
+            return NotLeader()
+
+        nodes[0].script = refused
+        async with zraft.Client() as client, client.light_session(peers(nodes)) as session:
+            clock = session._clock
+            session._clock = lambda: clock() + jump
+            asked: dict[str, Callable[[], Awaitable[object]]] = {
+                "write": lambda: session.write("x", timeout=WAIT_S),
+                "write_many": lambda: session.write_many(["x"], timeout=WAIT_S),
+                "query": lambda: session.query("x", timeout=WAIT_S),
+            }
+            with pytest.raises(RequestTimeout) as late:
+                await asked[call]()
+            assert late.value.executed == "no"
+            jump = 0.0
+
+    play(1, story)
+
+
 def test_a_timeout_without_a_leader_says_so_and_promises_that_nothing_ran() -> None:
     """The text has who is missing."""
 
