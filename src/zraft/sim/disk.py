@@ -6,7 +6,8 @@ or nothing, each drawn on its own. A killed process leaves the page cache as it 
 be lost.
 
 Jobs run one after another. A sync takes the drawn time and is done at its end; everything before it in the job is done
-at once, so a crash in the middle of a sync finds it half done. Faults are set on `faults` at any time.
+at once, so a crash in the middle of a sync finds it half done. After a change that failed no job changes anything any
+more, as with the real disk: what the file has is unknown. Faults are set on `faults` at any time.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class DiskFaults(msgspec.Struct):
     """EIO. What was not synced is dropped from the page cache, as kernels do."""
     read_error: int = 0
     sticky: bool = False
-    """The first error of a write or sync makes every later one fail too."""
+    """The first error of a write or sync makes every later one fail too, also those that recovery makes itself."""
     quota: int = 0
     """Bytes that files may take together; 0: no limit. Beyond it ENOSPC."""
 
@@ -151,6 +152,8 @@ class SimDisk:
         self._unsynced_names: list[tuple[str, str, _File]] = []
         self._queue: deque[Job] = deque()
         self._place, self._reads, self._busy, self._broken = 0, list[bytes](), False, False
+        self._failed: DiskError | None = None
+        """What the first change that failed in a job of this life failed with."""
         self.faults = DiskFaults()
         self.tally = DiskTally()
         self.done: Done = _nobody
@@ -185,7 +188,7 @@ class SimDisk:
     def crash(self, *, power_loss: bool) -> None:
         """The process is gone, its jobs with it; with `power_loss` everything unsynced is torn or lost."""
         self._queue.clear()
-        self._place, self._reads, self._busy, self._broken = 0, [], False, False
+        self._place, self._reads, self._busy, self._broken, self._failed = 0, [], False, False, None
         if power_loss:
             self.tally.power_losses += 1
             self._lose_names()
@@ -264,11 +267,18 @@ class SimDisk:
 
     def _attempt(self, operation: Operation) -> bool:
         """One operation of the first job; where it fails the job is over."""
+        is_change = not isinstance(operation, ReadAt)
+        if is_change and self._failed is not None:
+            self._complete(self._failed)
+            return False
         try:
             self._perform(operation)
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "EIO")
-            self._complete(DiskError(f"{type(operation).__name__} {error.filename}", name, str(error)))
+            failure = DiskError(f"{type(operation).__name__} {error.filename}", name, str(error))
+            if is_change:
+                self._failed = failure
+            self._complete(failure)
             return False
         self._place += 1
         return True

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeAlias
 
 from zraft.peer.peer import Peer
-from zraft.sim.atlas import can_decide, in_force, spoiled
+from zraft.sim.atlas import can_decide, in_force
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
 from zraft.sim.checks.sessions import Totals
@@ -170,16 +170,21 @@ def _run_until(cluster: Cluster, timeouts: int, is_reached: Condition) -> bool:
 
 
 def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
-    """Nodes without which every configuration at the end of any log can still decide."""
+    """Nodes without which every configuration at the end of any log can still decide.
+
+    None before every group has committed its first one: who has that may be down, and the others blank.
+    """
+    if not all(group.checks.ledger.committed.configurations for group in cluster.groups):
+        return []
     found = in_force(cluster.groups)
     down: list[str] = []
-    unsound = spoiled(list(cluster.nodes.values()))
+    unsound = [name for name, node in cluster.nodes.items() if node.is_spoiled or node.is_rotten]
     lost = [member for operator in cluster.operators.values() for member in operator.lost]
     for name in chance.shuffled(cluster.names):
         is_spare = all(can_decide(membership, [*unsound, *down, name], lost) for membership in found)
         if is_spare and chance.below(4):
             down.append(name)
-    return down if found else []
+    return down
 
 
 def _is_equal(cluster: Cluster, group: SimGroup) -> bool:

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import shutil
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
@@ -69,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     totals.minutes = (time.monotonic() - began) / 60
     if totals.is_good:
         shutil.rmtree(folder)
-    print(json.dumps(asdict(totals) | {"is_good": totals.is_good}) if options.as_json else "\n".join(totals.lines()))
+    print(totals.as_json() if options.as_json else "\n".join(totals.lines()))
     return int(not totals.is_good)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from zraft.sim.history import Operation
 
@@ -52,6 +53,10 @@ class Totals:
         self.longest_unavailable_s = max(self.longest_unavailable_s, unavailable_s)
         if recovered_s > self.slowest_recovery_s:
             self.slowest_recovery_s, self.slowest = recovered_s, where
+
+    def as_json(self) -> str:
+        """The report for programs: one line."""
+        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)} | {"is_good": self.is_good})
 
     @property
     def is_good(self) -> bool:

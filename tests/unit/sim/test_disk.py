@@ -120,8 +120,8 @@ def test_a_crash_in_the_middle_of_a_sync_drops_the_job() -> None:
     assert [completion.number for _, completion in world.done] == [2]
 
 
-def test_a_failed_sync_drops_dirty_pages_and_ends_the_job() -> None:
-    """EIO once; what was written may be gone, the next sync says nothing about it."""
+def test_a_failed_sync_drops_dirty_pages_and_ends_all_jobs() -> None:
+    """EIO, and what was written may be gone; no later job changes anything in this life, as with the real disk."""
     lost = False
     for seed in range(10):
         world = World(seed)
@@ -130,10 +130,17 @@ def test_a_failed_sync_drops_dirty_pages_and_ends_the_job() -> None:
         world.run(WriteAt("f", 0, b"x"), SyncFile("f"), WriteAt("f", 1, b"y"))
         world.scheduler.run_until(10)
         world.disk.faults.sync_error = 0
-        world.run(SyncFile("f"), number=2)
+        world.run(WriteAt("f", 0, b"z"), SyncFile("f"), number=2)
+        world.run(ReadAt("f", 1, 1), number=3)
         world.scheduler.run_until(20)
-        assert world.errors() == ["EIO"]
+        assert world.errors() == ["EIO", "EIO"]
+        assert world.done[-1][1].reads == (b"\0",)
+        assert world.disk.read("f", 0, 1) != b"z"
         lost = lost or world.disk.read("f", 0, 2) == b"\0\0"
+        world.disk.crash(power_loss=False)
+        world.run(WriteAt("f", 0, b"z"), number=4)
+        world.scheduler.run_until(30)
+        assert world.disk.read("f", 0, 1) == b"z"
     assert lost
 
 
@@ -171,29 +178,25 @@ def test_a_full_disk_refuses_growth_and_nothing_else() -> None:
     """ENOSPC by quota; writing in place goes on, deleting makes room."""
     world = World()
     world.disk.faults.quota = 1000
-    world.run(CreateFile("f", 800), number=1)
-    world.run(CreateFile("g", 800), number=2)
-    world.run(WriteAt("f", 700, bytes(200)), number=3)
-    world.run(WriteAt("f", 900, bytes(200)), number=4)
-    world.run(DeleteFile("f"), CreateFile("g", 800), number=5)
+    world.disk.perform(CreateFile("f", 800))
+    for growth in (CreateFile("g", 800), WriteAt("f", 900, bytes(200))):
+        with pytest.raises(OSError, match="no space left"):
+            world.disk.perform(growth)
+    world.disk.perform(WriteAt("f", 700, bytes(200)), DeleteFile("f"), CreateFile("g", 800))
+    world.run(CreateFile("h", 800))
     world.scheduler.run_until(10)
-    assert [(done.number, done.error and done.error.errno_name) for _, done in world.done] == [
-        (1, None),
-        (2, "ENOSPC"),
-        (3, None),
-        (4, "ENOSPC"),
-        (5, None),
-    ]
+    assert (world.errors(), world.disk.tally.no_space) == (["ENOSPC"], 3)
 
 
 def test_missing_and_existing_names_are_errors() -> None:
     """As on a real disk."""
     world = World()
     world.disk.perform(CreateFile("f", 1))
-    for operation in (CreateFile("f", 1), DeleteFile("g"), WriteAt("g", 0, b""), RenameFile("g", "h"), SyncFile("g")):
-        world.run(operation)
-    world.scheduler.run_until(10)
-    assert world.errors() == ["EEXIST", "ENOENT", "ENOENT", "ENOENT", "ENOENT"]
+    with pytest.raises(FileExistsError):
+        world.disk.perform(CreateFile("f", 1))
+    for operation in (DeleteFile("g"), WriteAt("g", 0, b""), RenameFile("g", "h"), SyncFile("g")):
+        with pytest.raises(FileNotFoundError):
+            world.disk.perform(operation)
     world.disk.faults.read_error = MILLION
     with pytest.raises(OSError, match="read error"):
         world.disk.read("f", 0, 1)

@@ -63,7 +63,10 @@ def has_lost(node: GhostNode, found: HardState) -> bool:
 
 
 def check_whole(node: GhostNode) -> None:
-    """It abstains no longer."""
+    """It abstains no longer, and its disk says so.
+
+    In memory a snapshot ends it before the journal has begun anew behind that; votes leave after both.
+    """
     promised = node.promised
     if promised is not None and promised.end.digest != node.disk.end.digest:
         raise Violation("durability D5", f"{node.me} votes again with {node.disk.end}, promised was {promised.end}")

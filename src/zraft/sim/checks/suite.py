@@ -128,7 +128,7 @@ class Checks:
     def _remember(self, node: GhostNode, replica: Replica) -> None:
         node.term, node.voted_for = replica.current_term, replica.voted_for
         node.commit_index = replica.commit_index
-        if node.promised is not None and not replica.abstains_below:
+        if node.promised is not None and not replica.abstains_below and not node.disk_state.abstains_below:
             durability.check_whole(node)
             node.promised = None
         leads = replica.leader == replica.me
