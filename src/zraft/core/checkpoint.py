@@ -119,6 +119,7 @@ class Held(msgspec.Struct, frozen=True):
     next_read: int
     role: HeldRole
     told_role: tuple[RoleName, Term, Member | None] | None
+    has_left: bool = False
 
 
 def hold(raft: Raft) -> tuple[Held, HeldLog]:
@@ -144,6 +145,7 @@ def hold(raft: Raft) -> tuple[Held, HeldLog]:
         replica.next_read,
         _held_role(replica.role),
         replica.told_role,
+        replica.has_left,
     )
     return held, replica.log.hold()
 
@@ -167,6 +169,7 @@ def resume(held: Held, log: HeldLog) -> Raft:
     replica.uncommitted_bytes, replica.next_read = held.uncommitted_bytes, held.next_read
     replica.role = _resumed_role(held.role)
     replica.told_role, replica.told_basis = held.told_role, None
+    replica.has_left = held.has_left
     return raft
 
 

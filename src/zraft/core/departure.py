@@ -11,6 +11,9 @@ the addressee. That is proof where this position, by term and then index, is abo
 either the log of the group passed that entry, or another one took its place. An incarnation that was dropped may be
 named again; it must then acknowledge the new configuration as a learner before it votes, so it knows better than any
 late `NotMember`.
+
+Who has believed it hears nothing any more (`Replica.leave`): its host is about to put its data aside, as soon as what
+is committed is applied, and whatever it stored or promised until then would be gone with that.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ def on_not_member(replica: Replica, message: NotMember) -> None:
         is_newer = (message.index_term, message.index) > (named_term, named_at)
     if is_newer:
         replica.fact(f"was left out of its group, says {message.sender} as of {message.index}")
-        replica.out.left = message.index
+        replica.leave(message.index)
         if type(role) is not Follower:
             replica.become_follower(None)
 

@@ -36,9 +36,9 @@ def on_election_timeout(replica: Replica) -> None:
 def may_campaign(replica: Replica) -> bool:
     """Learners, removed and blank replicas never lead (M5); nor one whose disk stalls, or whose state is half there.
 
-    Nor one that lost part of its log and has not got it back (BM-095).
+    Nor one that lost part of its log and has not got it back (BM-095), or that is about to be gone.
     """
-    if replica.abstains_below:
+    if replica.abstains_below or replica.has_left:
         return False
     stalled = replica.saves.stalled_for(replica.now) > 2 * replica.settings.election_timeout_ms
     return (replica.is_voter or _is_needed_once_more(replica)) and replica.restoring is None and not stalled

@@ -92,7 +92,7 @@ def drive(replica: Replica, role: Leader) -> None:
             if heir is not None:
                 replica.send_now(TimeoutNow(replica.me, heir, replica.current_term))
             replica.become_follower(None)
-            replica.out.left = replica.memberships.current_index
+            replica.leave(replica.memberships.current_index)
 
 
 def _drive_catch_up(replica: Replica, role: Leader, membership: Membership) -> None:

@@ -50,7 +50,7 @@ class Raft:
                 quiet.disturb(replica, event)
             if type(event) is Received:
                 message = event.message
-                if terms.admit(replica, message):
+                if not replica.has_left and terms.admit(replica, message):
                     MESSAGES[type(message)][type(replica.role)](replica, replica.role, message)
             else:
                 EVENTS[type(event)][type(replica.role)](replica, replica.role, event)

@@ -26,6 +26,7 @@ class Replica:
 
     __slots__ = (
         "abstains_below",
+        "has_left",
         "chance",
         "commit_index",
         "current_term",
@@ -60,6 +61,8 @@ class Replica:
         """In `current_term`. Changes only with the term, or from None (I10)."""
         self.abstains_below: Term = recovered.hard_state.abstains_below
         """It grants no vote and never campaigns before its log ends with an entry of this term (`abstention`)."""
+        self.has_left = False
+        """It was left out of its group, and is about to be gone."""
         self.log = Log(recovered)
         self.memberships = MembershipHistory(recovered)
         self.snapshot: SnapshotMark = recovered.mark
@@ -149,6 +152,11 @@ class Replica:
         self.is_hard_state_due = True
         self.told_basis = None
         self.fact(f"has again what it lost: it votes, with {self.log!r}")
+
+    def leave(self, index: Index) -> None:
+        """It belongs to its group no longer, as of this committed entry, and takes no part any more (`departure`)."""
+        self.has_left = True
+        self.out.left = index
 
     def become_follower(self, leader: Member | None) -> None:
         """Follow `leader` (None: not known yet) in the current term. Reads and changes under way are given up."""

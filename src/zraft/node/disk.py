@@ -76,7 +76,7 @@ class RealDisk:
         """Open descriptors, the one that was used longest ago first."""
         self._unsynced: dict[str, None] = {}
         self._broken: DiskError | None = None
-        """The first failure of an operation that changes something."""
+        """The first failure of an operation that changes something, and that its job does not forgive."""
         self._guard = threading.Lock()
         """Recovery reads from the caller's thread, the writer from its own; never at once, but both use the cache."""
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -182,6 +182,8 @@ class RealDisk:
             error = None if isinstance(operation, ReadAt) else self._broken
             if error is None:
                 error = self._attempt(operation, reads)
+                if error is not None and not isinstance(operation, ReadAt) and error.errno_name not in job.forgives:
+                    self._broken = error
             if error is not None:
                 return Completion(job.number, tuple(reads), error)
         return Completion(job.number, tuple(reads))
@@ -201,8 +203,6 @@ class RealDisk:
             if data is not None:
                 reads.append(data)
             return None
-        if not isinstance(operation, ReadAt):
-            self._broken = failure
         return failure
 
     def _do(self, operation: Operation) -> bytes | None:

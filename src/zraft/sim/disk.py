@@ -6,8 +6,7 @@ or nothing, each drawn on its own. A killed process leaves the page cache as it 
 be lost.
 
 Jobs run one after another. A sync takes the drawn time and is done at its end; everything before it in the job is done
-at once, so a crash in the middle of a sync finds it half done. After a change that failed no job changes anything any
-more, as with the real disk: what the file has is unknown. Faults are set on `faults` at any time.
+at once, so a crash in the middle of a sync finds it half done. Faults are set on `faults` at any time.
 """
 
 from __future__ import annotations
@@ -153,7 +152,7 @@ class SimDisk:
         self._queue: deque[Job] = deque()
         self._place, self._reads, self._busy, self._broken = 0, list[bytes](), False, False
         self._failed: DiskError | None = None
-        """What the first change that failed in a job of this life failed with."""
+        """What the first change of this life failed with that its job does not forgive."""
         self.faults = DiskFaults()
         self.tally = DiskTally()
         self.done: Done = _nobody
@@ -276,7 +275,7 @@ class SimDisk:
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "EIO")
             failure = DiskError(f"{type(operation).__name__} {error.filename}", name, str(error))
-            if is_change:
+            if is_change and name not in self._queue[0].forgives:
                 self._failed = failure
             self._complete(failure)
             return False

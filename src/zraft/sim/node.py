@@ -253,7 +253,9 @@ class SimNode:
         for name, member in list(self._watched.items()):
             peer = host.peers.get(name)
             if peer is None or peer.raft.me != member:
-                self._world.checks[name].stopped(self._watched.pop(name))
+                del self._watched[name]
+                checks = self._world.checks[name]
+                (checks.stopped if name in host.failed or name in host.stopped else checks.departed)(member)
         for name, peer in host.peers.items():
             if name not in self._watched:
                 self._watched[name] = peer.raft.me

@@ -68,10 +68,15 @@ Operation: TypeAlias = CreateFile | WriteAt | SyncFile | SyncFolder | RenameFile
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """Operations to perform in order. `number` is the submitter's own and comes back."""
+    """Operations to perform in order. `number` is the submitter's own and comes back.
+
+    After a change that failed no job changes anything any more: what the file has is unknown. `forgives` names the
+    errors, such as "ENOSPC", that do not matter so, because nothing that was promised lies in the files concerned.
+    """
 
     number: int
     operations: tuple[Operation, ...]
+    forgives: tuple[str, ...] = ()
 
 
 class DiskError(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ from zraft.storage.hard_state import (
     find_state,
     write_state,
 )
-from zraft.storage.records import HEADER_BYTES, Record, RecordKind, next_sector
+from zraft.storage.records import HEADER_BYTES, Record, RecordKind, is_zero_from, next_sector
 from zraft.storage.replay import Trace
 from zraft.storage.scan import Damage, Scan
 from zraft.storage.segments import Segment, Segments, list_segments, segment_name
@@ -146,7 +146,7 @@ def mend(disk: Disk, found: Survey, segment_bytes: int) -> Mended:
     segments = [_segment(found, sequence, segment_bytes) for sequence in kept]
     if kept and not scan.ends_in_damage:
         span = scan.spans.get(kept[-1])
-        _zero_rest(disk, segments[-1], 0 if span is None else span.end)
+        _zero_rest(disk, segments[-1], scan.read(kept[-1]), 0 if span is None else span.end)
     else:
         sequence = max(found.segments, default=0) + 1 if kept else state.oldest_segment
         segments.append(Segment(sequence, segment_bytes, scan.expected))
@@ -243,13 +243,14 @@ def _segment(found: Survey, sequence: int, segment_bytes: int) -> Segment:
     return segment
 
 
-def _zero_rest(disk: Disk, active: Segment, span_end: int) -> None:
+def _zero_rest(disk: Disk, active: Segment, data: bytes, span_end: int) -> None:
     """Nothing that was cut off may ever look like a record again: the rest of the file becomes zero, durably."""
-    rest = disk.read(active.name, span_end, disk.size(active.name)).rstrip(b"\0")
-    if rest:
-        # Not one byte earlier: the sector of the last record may be durable and promised.
-        zeros = len(rest.lstrip(b"\0"))
-        disk.perform(WriteAt(active.name, span_end + len(rest) - zeros, bytes(zeros)), SyncFile(active.name))
+    if is_zero_from(data, span_end):
+        return
+    # Not one byte earlier: the sector of the last record may be durable and promised.
+    rest = data[span_end:].rstrip(b"\0")
+    zeros = len(rest.lstrip(b"\0"))
+    disk.perform(WriteAt(active.name, span_end + len(rest) - zeros, bytes(zeros)), SyncFile(active.name))
 
 
 def _write_state_anew(disk: Disk, found: FoundState, image: bytes) -> None:

@@ -30,6 +30,7 @@ from zraft.storage.records import (
     Header,
     Record,
     header_at,
+    is_zero_from,
     next_sector,
     record_bytes,
     refuse_unknown,
@@ -92,7 +93,7 @@ class Scan:
         position = offset = 0
         while position < len(self._segments):
             segment = self._segments[position]
-            self.data = self._read(segment)
+            self.data = self.read(segment)
             offset = yield from self._read_records(segment, offset)
             place = self._look(position, offset)
             if self._lost is not None:
@@ -155,7 +156,7 @@ class Scan:
         what = f"record {expected} is not there"
         if not self._was_durable(position, offset):
             return self._end(position, offset, what)
-        if not self.data[offset:].strip(b"\0") and position + 1 < len(self._segments):
+        if is_zero_from(self.data, offset) and position + 1 < len(self._segments):
             segment, offset = self._segments[position + 1], 0
         last = self._evidence if following is None else following.lsn - 1
         self._lost = Damage(segment, offset, what, expected, last)
@@ -167,8 +168,8 @@ class Scan:
 
     def _end(self, position: int, offset: int, what: str) -> tuple[int, int] | None:
         """Nothing from here on was durable. A cut, unless there is nothing but zeros. Always None."""
-        later = (self._read(segment) for segment in self._segments[position + 1 :])
-        if self.data[offset:].strip(b"\0") or any(data.strip(b"\0") for data in later):
+        later = (self.read(segment) for segment in self._segments[position + 1 :])
+        if not is_zero_from(self.data, offset) or any(not is_zero_from(data, 0) for data in later):
             self.cut = Cut(self._segments[position], offset, what)
         return None
 
@@ -182,7 +183,10 @@ class Scan:
     def _headers(self, position: int, offset: int) -> Iterator[Header]:
         """Every whole header from here to the end that may belong behind what was read so far."""
         for segment in self._segments[position:]:
-            data = self._read(segment)
+            data = self.read(segment)
+            if is_zero_from(data, offset):
+                offset = 0
+                continue
             while (offset := data.find(MAGIC_BYTES, offset)) >= 0:
                 header = header_at(data, offset, segment) if offset % 8 == 0 else None
                 if header is None or header.lsn < self.expected or header.epoch < self.epoch:
@@ -200,7 +204,7 @@ class Scan:
             self.spans[segment] = Span(first_lsn, next_lsn - 1, end)
             self.expected = next_lsn
 
-    def _read(self, segment: int) -> bytes:
+    def read(self, segment: int) -> bytes:
         """The whole file; the last one read stays at hand."""
         if self._cached[0] != segment:
             name = segment_name(segment)

@@ -285,10 +285,10 @@ class Store:
     def _is_save_due(self) -> bool:
         return bool(self._state_changed or self._dones or self._journal.is_pending)
 
-    def _job(self, kind: _Submitted, *operations: Operation) -> Job:
+    def _job(self, kind: _Submitted, *operations: Operation, forgives: tuple[str, ...] = ()) -> Job:
         self._last_job += 1
         self._jobs[self._last_job] = kind
-        return Job(self._last_job, operations)
+        return Job(self._last_job, operations, forgives)
 
     def _save_job(self) -> Job:
         """Everything collected since the last one. Hard states go first: no entry is durable before its term is."""
@@ -341,12 +341,12 @@ class Store:
     def _slice_job(self) -> Job | None:
         if self._debris is not None:
             debris, self._debris = self._debris, None
-            return self._job(_DropJob(), debris)
+            return self._job(_DropJob(), debris, forgives=("ENOENT",))
         operations = () if self._slicing or self._is_short_of_space else self._journal.next_slice()
         if not operations:
             return None
         self._slicing = True
-        return self._job(_SliceJob(), *operations)
+        return self._job(_SliceJob(), *operations, forgives=_NO_SPACE)
 
     def _copy_job(self) -> Job | None:
         job = self._cleaning.next_slice()

@@ -41,7 +41,9 @@ def test_bm_032_configuration_rules_when_it_is_in_the_log() -> None:
     cluster.deliver("a", "c")
     cluster.save("c")
     assert cluster["c"].membership == Membership((A, B), outgoing=(A, B, C))
+    cluster.isolate("c")
     cluster.stabilise()
+    cluster.heal()
     cluster.receive(_last_append(cluster, "c"))
     assert cluster["c"].membership == Membership((A, B))
     for _ in range(5):

@@ -62,7 +62,10 @@ async def cli(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_a_full_disk_is_said_and_how_to_go_on_and_the_others_serve(
     nodes: list[Node], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """BM-098: a file system without space. The server ends with one line: what happened, where, what to do."""
+    """BM-098: a file system without space. The server says so while the present segments still serve.
+
+    Once they do not it ends with one line: what happened, where, what to do.
+    """
     node = nodes[0]
     if not node.has_small:
         pytest.skip("NO NAME SPACE WITH A FILE SYSTEM OF OUR OWN HERE: A DISK THAT IS REALLY FULL IS NOT TESTED")
@@ -71,13 +74,14 @@ def test_a_full_disk_is_said_and_how_to_go_on_and_the_others_serve(
     async def story(client: Client) -> None:
         await put(client, nodes, VALUE)
         await asyncio.to_thread(fill, filler)
-        for number in range(12):
+        for number in range(40):
             await put(client, nodes, f"{number} " * 4000)  # more than the segments that are there can take
         await wait_until("its node ends", lambda: not node.server.is_running)
         assert node.server.wait_ended() == 1
         told = node.server.last_line()
         assert "No space left" in told
         assert f"make room in {node.server.folder}, then start it again" in told
+        assert "the disk is full: others shall lead, or writes are refused" in node.server.log.read_text()
         assert "Traceback" not in node.server.log.read_text()
         assert "unreachable" in await cli(capsys, "status", "--peers", str(node.peer))
         index = await put(client, nodes, VALUE)

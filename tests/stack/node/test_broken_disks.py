@@ -87,6 +87,44 @@ def test_bm_093_a_disk_that_fails_ends_the_node_and_nothing_is_acknowledged_afte
     tell(story)
 
 
+def test_bm_098_without_space_for_the_next_segment_writes_are_refused_until_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node goes on: reads are answered, and writes again once somebody has made room."""
+    real, is_full = os.pwrite, [True]
+
+    def no_space(file: int, data: Any, offset: int) -> int:
+        preparing = len(data) >= 1 << 16 and threading.current_thread().name.startswith("zraft-disk")
+        if is_full and preparing and not any(bytes(data)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", no_space)
+
+    async def story() -> None:
+        lease = PortLease()
+        async with Node(config(tmp_path, lease.address)) as node, zraft.Client() as client:
+            peer = await group_of_one(node, client)
+
+            async def refusal() -> str:
+                try:
+                    await client.write(peer, ("key", 1), timeout=WAIT_S)
+                except zraft.Overloaded as error:
+                    return error.reason
+                return ""
+
+            async with asyncio.timeout(WAIT_S):
+                while await refusal() != "disk_full":
+                    pass
+                assert (await client.query(peer, "nothing", timeout=WAIT_S))[0] is zraft.NOT_FOUND
+                is_full.clear()
+                while await refusal():  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.05)
+        lease.release()
+
+    asyncio.run(story())
+
+
 def test_a_disk_that_fails_while_the_node_stops_is_not_hushed_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,20 +41,20 @@ class Writer:
         self.disk = RealDisk(folder, self.reported.put, deferring=deferring)
         self.jobs = 0
 
-    def submit(self, *operations: Operation) -> int:
+    def submit(self, *operations: Operation, forgives: tuple[str, ...] = ()) -> int:
         self.jobs += 1
-        self.disk.submit(Job(self.jobs, operations))
+        self.disk.submit(Job(self.jobs, operations, forgives))
         return self.jobs
 
-    def do(self, *operations: Operation) -> Completion:
-        number = self.submit(*operations)
+    def do(self, *operations: Operation, forgives: tuple[str, ...] = ()) -> Completion:
+        number = self.submit(*operations, forgives=forgives)
         completion = self.reported.get(timeout=60)
         assert completion.number == number
         return completion
 
-    def fails(self, *operations: Operation) -> str:
+    def fails(self, *operations: Operation, forgives: tuple[str, ...] = ()) -> str:
         """The errno of a job that fails."""
-        error = self.do(*operations).error
+        error = self.do(*operations, forgives=forgives).error
         assert error is not None
         return error.errno_name
 
@@ -202,6 +202,19 @@ def test_after_an_error_nothing_is_changed_any_more(
     assert writer.fails(SyncFile("a")) == errno.errorcode[number]
     assert writer.do(ReadAt("a", 0, 4)).reads == (b"\0" * 4,)
     assert writer.disk.names() == ["a"]
+
+
+def test_an_error_that_the_job_forgives_stops_nothing_else(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space to prepare the next segment: what is there can be written on. Any other error counts."""
+    writer.do(CreateFile("a", 4), SyncFile("a"), SyncFolder())
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", failing(errno.ENOSPC, 1, call=os.pwrite))
+        assert writer.fails(CreateFile("b", 5), WriteAt("a", 0, b"!"), forgives=("ENOSPC",)) == "ENOSPC"
+    assert writer.do(WriteAt("a", 0, b"xxxx"), ReadAt("a", 0, 4)).reads == (b"xxxx",)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", failing(errno.EIO, 1, call=os.pwrite))
+        assert writer.fails(CreateFile("b", 5), forgives=("ENOSPC",)) == "EIO"
+    assert writer.fails(WriteAt("a", 0, b"!")) == "EIO"
 
 
 def test_a_read_that_fails_stops_nothing_else(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

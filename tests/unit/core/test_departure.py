@@ -7,7 +7,7 @@ import pytest
 from tests.raftkit.cluster import Cluster, led_cluster, member
 from zraft.core.entries import Membership
 from zraft.core.events import ChangeMembership
-from zraft.core.messages import AppendEntries, Message, NotMember, PreVote
+from zraft.core.messages import AppendEntries, Message, NotMember, PreVote, RequestVote
 from zraft.core.output import Output, RoleName
 
 A, B, C, D = member("a"), member("b"), member("c"), member("d")
@@ -68,6 +68,19 @@ def test_only_what_is_newer_than_the_own_configuration_is_believed(index: int, t
     """Its configuration stands at 1, committed: an entry above it, committed without it, settles the matter."""
     cluster = led_cluster()
     assert hear(cluster, "b", NotMember(C, B, 3, index, term)) == (index if believed else 0)
+
+
+def test_who_was_left_out_takes_no_part_any_more_though_it_is_named_again() -> None:
+    """Its host is about to put its data aside: what it acknowledged or voted until then would be gone with that."""
+    cluster = led_cluster()
+    assert hear(cluster, "c", NotMember(B, C, 3, 5, 2)) == 5
+    before = cluster["c"].log.last_index, cluster["c"].current_term
+    said: list[Message] = []
+    cluster.on_step = lambda host, event, output: said.extend([*output.send_now, *output.send_after_save])
+    end = cluster["a"].log.last_index
+    cluster.receive(AppendEntries(A, cluster.hosts["c"].me, 2, end, 2, 1, 0, []))
+    cluster.receive(RequestVote(B, cluster.hosts["c"].me, 7, 100, 7))
+    assert (cluster["c"].log.last_index, cluster["c"].current_term, said) == (*before, [])
 
 
 def test_an_uncommitted_configuration_of_an_older_term_does_not_keep_a_replica() -> None:

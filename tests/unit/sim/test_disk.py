@@ -144,6 +144,25 @@ def test_a_failed_sync_drops_dirty_pages_and_ends_all_jobs() -> None:
     assert lost
 
 
+def test_an_error_that_the_job_forgives_stops_nothing_else() -> None:
+    """No space for a file that nobody needs yet; any other error counts."""
+    world = World()
+    world.disk.perform(CreateFile("f", 100))
+    world.disk.faults.quota = 200
+    spare = CreateFile("g", 800)
+    world.disk.submit(Job(1, (spare,), forgives=("ENOSPC",)))
+    world.run(WriteAt("f", 0, b"x"), number=2)
+    world.scheduler.run_until(5)
+    assert world.errors() == ["ENOSPC"]
+    world.disk.faults.write_error = MILLION
+    world.disk.submit(Job(3, (spare,), forgives=("ENOSPC",)))
+    world.scheduler.run_until(6)
+    world.disk.faults.write_error = 0
+    world.run(WriteAt("f", 0, b"x"), number=4)
+    world.scheduler.run_until(10)
+    assert world.errors() == ["ENOSPC", "EIO", "EIO"]
+
+
 def test_a_sticky_error_never_goes_away_until_the_process_does() -> None:
     """Every later write and sync fails too."""
     world = World()

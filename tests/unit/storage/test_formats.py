@@ -15,7 +15,7 @@ from zraft.storage.hard_state import NodeState, ReplicaRow, decode_state, encode
 from zraft.storage.index import LogIndex
 from zraft.storage.journal import Journal
 from zraft.storage.reading import check_batch, plan_reads, wanted_at
-from zraft.storage.records import HEADER_BYTES, RecordKind, encode_mark, header_at, record_bytes
+from zraft.storage.records import HEADER_BYTES, RecordKind, encode_mark, header_at, is_zero_from, record_bytes
 from zraft.storage.replica import RecoveredReplica
 from zraft.storage.segments import Segment, Segments, list_segments, segment_name, segment_sequence
 from zraft.storage.store import Store
@@ -44,6 +44,18 @@ def written(*records: Batch | tuple[int, int, bytes]) -> RecoveredReplica:
     (again,) = Store.open(disk, SMALL).replicas
     assert (again.fault is None) == (found.fault is None)
     return found
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 1 << 16, (1 << 16) + 1, 200_000])
+def test_zeros_are_told_from_what_is_not(size: int) -> None:
+    """From any place on, also behind the end; one byte anywhere behind it counts, one before it does not."""
+    data = bytes(size)
+    assert all(is_zero_from(data, start) for start in (0, size // 2, size, size + 7))
+    for place in {0, size // 2, size - 1} if size else ():
+        spoiled = data[:place] + b"\1" + data[place + 1 :]
+        assert not is_zero_from(spoiled, 0)
+        assert not is_zero_from(spoiled, place)
+        assert is_zero_from(spoiled, place + 1)
 
 
 def test_header_has_the_documented_places() -> None:

@@ -3,7 +3,7 @@
 Formulas: M1 two adjacent configurations share a voter set that both must win (so their quorums meet), or differ by
 one voter; M2 a leader appends a configuration only when the one before is committed; M3 and only when an entry of its
 own term is; M4 configuration in force = last one in (snapshot ++ log), at every step; M5 who leads is a voter of it;
-M6 who leaves its group is no voter of the last committed one.
+M6 who leaves its group is no voter of the last committed one, when it is told so and when its data is put aside.
 Source: §4.1, §4.3, the correction of 2015; BM-031 to BM-035.
 """
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from zraft.core.entries import Membership
 from zraft.core.events import Bootstrap
-from zraft.sim.checks.ghost import Mark, Step, Violation
+from zraft.sim.checks.ghost import Ledger, Mark, Step, Violation
+from zraft.types import Member
 
 
 def check(step: Step) -> None:
@@ -47,6 +48,14 @@ def check_left(step: Step) -> None:
     last = configurations[-1].membership if configurations else None
     if step.out.left and (last is None or last.is_voter(step.node.me)):
         raise Violation("membership M6", f"{step.node.me} leaves as of {step.out.left} and is a voter of {last}")
+
+
+def check_departed(ledger: Ledger, member: Member) -> None:
+    """M6, when its data is put aside: nobody counts on it by then, whatever it was when it was told to go."""
+    configurations = ledger.committed.configurations
+    last = configurations[-1].membership if configurations else None
+    if last is not None and last.is_voter(member):
+        raise Violation("membership M6", f"{member} is gone and is a voter of {last}")
 
 
 def _check_appended(step: Step, mark: Mark) -> None:

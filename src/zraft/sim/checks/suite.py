@@ -67,6 +67,11 @@ class Checks:
         """Its life is over; its disk stays."""
         self.ledger.node(member).is_up = False
 
+    def departed(self, member: Member) -> None:
+        """Its life is over for good: its host has put its data aside."""
+        self.stopped(member)
+        membership.check_departed(self.ledger, member)
+
     def imaged(self, replica: Replica) -> None:
         """`replica` is what a power loss at this moment would leave of it at least."""
         durability.check_recovered(self.ledger, self.ledger.node(replica.me), durability.found_by(replica))
