@@ -43,6 +43,10 @@ class Totals:
     operations: int = 0
     answered: int = 0
     committed: int = 0
+    images: int = 0
+    """Disks as a power loss at some moment would leave them, started to see what is there."""
+    seconds: float = 0.0
+    """That the seeds took, on all processors together."""
     unknown: int = 0
     """Histories that could not be judged."""
     faults: dict[str, int] = field(default_factory=dict)
@@ -62,6 +66,7 @@ class Totals:
         self.operations += counters.operations
         self.answered += counters.answered
         self.committed += counters.committed
+        self.images += counters.images
         self.unknown += bool(report.unknown)
         for kind, number in counters.faults.items():
             self.faults[kind] = self.faults.get(kind, 0) + number
@@ -78,7 +83,10 @@ class Totals:
         """The report for readers."""
         yield f"seeds {self.seeds:,} from {self.first}, simulated {self.simulated_hours:,.1f} h, events {self.events:,}"
         yield f"operations {self.operations:,}, answered {self.answered:,}, entries committed {self.committed:,}"
-        yield f"histories that could not be judged {self.unknown}"
+        if self.seconds:
+            simulated = 3600 * self.simulated_hours / self.seconds
+            yield f"speed {self.events / self.seconds:,.0f} events and {simulated:,.1f} simulated seconds in a second"
+        yield f"disk images started {self.images:,}; histories that could not be judged {self.unknown}"
         yield "seeds by profile: " + ", ".join(f"{name} {number}" for name, number in self.seeds_by_profile.items())
         yield "faults: " + ", ".join(f"{number:,} × {kind}" for kind, number in sorted(self.faults.items()))
         yield from ([self.mutants] if self.mutants else [])
@@ -89,7 +97,8 @@ class Totals:
 
 def run_seeds(totals: Totals, seconds: float, jobs: int, profiles: Sequence[str]) -> None:
     """Seeds in turn over the profiles until the time is over; what is under way then is still counted."""
-    ends = time.monotonic() + seconds
+    began = time.monotonic()
+    ends = began + seconds
     says = time.monotonic() + SAY_EVERY_S
     work = ((seed, profiles[seed % len(profiles)]) for seed in count(totals.first))
     running: set[Future[Report]] = set()
@@ -107,6 +116,7 @@ def run_seeds(totals: Totals, seconds: float, jobs: int, profiles: Sequence[str]
                 says += SAY_EVERY_S
                 left = max(0.0, ends - time.monotonic())
                 _say(f"{totals.seeds} seeds, {len(totals.failures)} failed, {left / 60:.1f} minutes to go")
+    totals.seconds = time.monotonic() - began
 
 
 def run_mutants(totals: Totals, jobs: int) -> None:

@@ -26,6 +26,8 @@ def test_a_campaign_adds_up_what_its_seeds_did() -> None:
     assert (totals.is_good, totals.unknown) == (False, 1)
     assert "FAILED made up\n  replay it: zraft sim --seed 1 --profile calm" in lines
     assert any("3 × kill" in line for line in lines)
+    totals.seconds = 100.0
+    assert "speed 3 events and 216.0 simulated seconds in a second" in list(totals.lines())
 
 
 def test_a_campaign_reports_in_json_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,7 +176,6 @@ class Session:
     def _write(self, data: Value, temporary: bool, timeout: Timeout) -> asyncio.Future[Outcome]:
         seconds = timeout if type(timeout) is float and timeout >= 0.0 else seconds_of(timeout)
         command = msgspec.Raw(encode_value(data))
-        self._upkeep.check()
         return self._upkeep.write(command, temporary=bool(temporary), seconds=seconds)
 
     async def _query(self, query: Value, watch: Hashable, timeout: Timeout) -> Result:

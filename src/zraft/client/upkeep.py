@@ -171,8 +171,14 @@ class Upkeep:
     def write(
         self, command: msgspec.Raw, *, temporary: bool, seconds: float, is_bound: bool = True
     ) -> asyncio.Future[Outcome]:
-        """What will become of the next write. Raises `Overloaded` where it is bound to what may be unanswered."""
-        now = monotonic()
+        """What will become of the next write.
+
+        One that is bound raises what `check` does, and `Overloaded` where too many are unanswered; another one goes out
+        however that may be.
+        """
+        now, line = monotonic(), self.line
+        if is_bound and (now >= line.expires_at or line.is_over or self._stopping is not None or not self.id):
+            self.check()
         deadline = now + seconds
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._window.add(Call(command, future, deadline, seconds), temporary=temporary, is_bound=is_bound)
@@ -335,10 +341,10 @@ class Upkeep:
 
     def replied(self, reply: Reply) -> None:
         """Called by the connection: a reply to what was told, or a trigger."""
-        if isinstance(reply, Triggered):
+        if type(reply) is Triggered:
             self.watching.fired(reply)
             return
-        if isinstance(reply, Streamed):
+        if type(reply) is Streamed:
             self._streams.pushed(reply)
             return
         told, sent_at = self._told.pop(reply.id, _UNASKED)
