@@ -38,7 +38,9 @@ def may_campaign(replica: Replica) -> bool:
 
     Nor one that lost part of its log and has not got it back (BM-095), or that is about to be gone.
     """
-    if replica.abstains_below or replica.has_left:
+    if replica.abstains_below:
+        return False
+    if replica.has_left:
         return False
     stalled = replica.saves.stalled_for(replica.now) > 2 * replica.settings.election_timeout_ms
     return (replica.is_voter or _is_needed_once_more(replica)) and replica.restoring is None and not stalled
