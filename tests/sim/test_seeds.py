@@ -27,6 +27,7 @@ FOUND = (
     pytest.param(29924543454, "elections", id="who has the first configuration is left down"),
     pytest.param(29924540798, "recovery", id="a snapshot comes while lost entries are on their way to a slow disk"),
     pytest.param(29924540837, "disk", id="a change after one that failed"),
+    pytest.param(29924654120, "lapses", id="a leader that stood still when everything else was well"),
 )
 """Seeds that failed once: each asked of the group, or of the disk, what nobody promises."""
 

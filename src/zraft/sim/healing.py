@@ -82,7 +82,11 @@ def heal_all(cluster: Cluster) -> None:
 
 
 def _keep_quiet(cluster: Cluster) -> None:
-    """Everybody is well and equal: nobody takes the leadership away any more, not those either who were removed."""
+    """Everybody is well and equal: nobody takes the leadership away any more, not those either who were removed.
+
+    A leader whose pause ended early may still be silent until what was put off comes.
+    """
+    cluster.scheduler.run_until(max(node.owner.put_off_to_ms for node in cluster.nodes.values()))
     before = [_leadership(group) for group in cluster.groups]
     cluster.scheduler.run_until(cluster.scheduler.now_ms + QUIET_TIMEOUTS * cluster.election_ms)
     for group, leadership in zip(cluster.groups, before, strict=True):

@@ -49,12 +49,14 @@ class Clock:
 class Owner:
     """Somebody whose events can be held back or dropped: a node."""
 
-    __slots__ = ("clock", "life", "name", "paused_until_ms")
+    __slots__ = ("clock", "life", "name", "paused_until_ms", "put_off_to_ms")
 
     def __init__(self, name: str, clock: Clock | None = None) -> None:
         self.name, self.clock = name, clock or Clock()
         self.life = 0
         self.paused_until_ms: Millis = 0
+        self.put_off_to_ms: Millis = 0
+        """The latest moment to which a pause has put something off; it comes then, also where the pause ended early."""
 
     def end_life(self) -> None:
         """Every event scheduled for the life so far is dropped; the pause is over."""
@@ -115,6 +117,7 @@ class Scheduler:
                 if life not in (owner.life, ANY_LIFE):
                     continue
                 if owner.paused_until_ms > time_ms:
+                    owner.put_off_to_ms = max(owner.put_off_to_ms, owner.paused_until_ms)
                     self.at(owner.paused_until_ms, call, argument, owner=owner, life=life)
                     continue
             self.performed += 1
