@@ -28,6 +28,8 @@ FOUND = (
     pytest.param(29924540798, "recovery", id="a snapshot comes while lost entries are on their way to a slow disk"),
     pytest.param(29924540837, "disk", id="a change after one that failed"),
     pytest.param(29924654120, "lapses", id="a leader that stood still when everything else was well"),
+    pytest.param(29924661075, "crashes", id="a leader that stood still, and stepped down when it noticed"),
+    pytest.param(29924661113, "sessions", id="an answer about a session that was opened and ended long ago"),
 )
 """Seeds that failed once: each asked of the group, or of the disk, what nobody promises."""
 

@@ -12,14 +12,15 @@ either the log of the group passed that entry, or another one took its place. An
 named again; it must then acknowledge the new configuration as a learner before it votes, so it knows better than any
 late `NotMember`.
 
-Who has believed it hears nothing any more (`Replica.leave`): its host is about to put its data aside, as soon as what
-is committed is applied, and whatever it stored or promised until then would be gone with that.
+Who has believed it takes no part any more (`Replica.leave`): its host is about to put its data aside, as soon as what
+is committed is applied, and whatever it stored or promised until then would be gone with that. It only still tells
+others that they were left out.
 """
 
 from __future__ import annotations
 
 from zraft.core.entries import Membership
-from zraft.core.messages import NotMember, PreVote
+from zraft.core.messages import Message, NotMember, PreVote
 from zraft.core.replica import Replica
 from zraft.core.roles import Follower, Leader
 from zraft.types import Member
@@ -72,6 +73,12 @@ def on_not_member(replica: Replica, message: NotMember) -> None:
         replica.leave(message.index)
         if type(role) is not Follower:
             replica.become_follower(None)
+
+
+def on_message_after(replica: Replica, message: Message) -> None:
+    """This replica has left. It answers nobody, but others whom it knows to be left out as well."""
+    if type(message) is PreVote and message.to == replica.me:
+        answer_stranger(replica, message.sender)
 
 
 def ask_around(replica: Replica) -> None:

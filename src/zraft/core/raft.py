@@ -9,7 +9,7 @@ A broken invariant raises ReplicaFault; from then on every step does: the peer i
 
 from __future__ import annotations
 
-from zraft.core import invariants, quiet, terms
+from zraft.core import departure, invariants, quiet, terms
 from zraft.core.entries import Membership, SnapshotMark
 from zraft.core.events import Event, Received
 from zraft.core.log import Log
@@ -50,7 +50,9 @@ class Raft:
                 quiet.disturb(replica, event)
             if type(event) is Received:
                 message = event.message
-                if not replica.has_left and terms.admit(replica, message):
+                if replica.has_left:
+                    departure.on_message_after(replica, message)
+                elif terms.admit(replica, message):
                     MESSAGES[type(message)][type(replica.role)](replica, replica.role, message)
             else:
                 EVENTS[type(event)][type(replica.role)](replica, replica.role, event)

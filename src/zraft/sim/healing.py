@@ -70,8 +70,12 @@ def start_all(cluster: Cluster) -> None:
 
 
 def heal_all(cluster: Cluster) -> None:
-    """Everybody is well; then equality is required."""
+    """Everybody is well; then equality is required.
+
+    A node whose pause ended early is so once what was put off has come: a leader may be silent until then.
+    """
     start_all(cluster)
+    cluster.scheduler.run_until(max(node.owner.put_off_to_ms for node in cluster.nodes.values()))
     require_progress(cluster, "nobody was served after all was healed")
     for client in cluster.clients.values():
         client.stop()
@@ -82,11 +86,7 @@ def heal_all(cluster: Cluster) -> None:
 
 
 def _keep_quiet(cluster: Cluster) -> None:
-    """Everybody is well and equal: nobody takes the leadership away any more, not those either who were removed.
-
-    A leader whose pause ended early may still be silent until what was put off comes.
-    """
-    cluster.scheduler.run_until(max(node.owner.put_off_to_ms for node in cluster.nodes.values()))
+    """Everybody is well and equal: nobody takes the leadership away any more, not those either who were removed."""
     before = [_leadership(group) for group in cluster.groups]
     cluster.scheduler.run_until(cluster.scheduler.now_ms + QUIET_TIMEOUTS * cluster.election_ms)
     for group, leadership in zip(cluster.groups, before, strict=True):

@@ -276,7 +276,7 @@ class SessionClient:
                 self.session = opened.session
                 self.heard_ms = asked.sent_ms
                 self._checks.opened(self, self._before)
-            elif self.session != opened.session and self._checks.lives(self.session):
+            elif self.session != opened.session and all(map(self._checks.lives, (self.session, opened.session))):
                 raise Violation("sessions", f"{self.name} opened {self.session} and {opened.session} with one token")
             return
         self.heard_ms = max(self.heard_ms, asked.sent_ms)
