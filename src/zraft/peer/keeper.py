@@ -231,6 +231,12 @@ class Keeper:
             heappush(self._heap, (at, session.id))
         self._deadlines[session.id] = at
 
+    def _extend_again(self, digest: bytes, now: Millis) -> None:
+        """A session that there is was opened once more, or resumed: its end must not stand behind that in the log."""
+        session = self._peer.machine.sessions.of_token(digest)
+        if self.is_serving and session is not None and session.id not in self._endings:
+            self._extend(session, now)
+
     # -- requests
 
     def write(self, now: Millis, asked: Asked, request: SessionWrite) -> None:
@@ -256,10 +262,13 @@ class Keeper:
         match request:
             case _ if not self.leads:
                 desk.fail(asked, self._not_leader())
-            case StartSession():
-                desk.items.append((asked, open_item(token_digest(request.token), request.timeout_ms)))
-            case ResumeSession():
-                desk.items.append((asked, resume_item(token_digest(request.token), request.life)))
+            case StartSession() | ResumeSession():
+                digest = token_digest(request.token)
+                self._extend_again(digest, now)
+                if isinstance(request, StartSession):
+                    desk.items.append((asked, open_item(digest, request.timeout_ms)))
+                else:
+                    desk.items.append((asked, resume_item(digest, request.life)))
             case _ if not self.is_serving:
                 self._hold(asked, request)
             case _ if request.session not in self._peer.machine.sessions:

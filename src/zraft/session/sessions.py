@@ -149,6 +149,10 @@ class Sessions:
         """The living session of this id."""
         return self._by_id.get(id)
 
+    def of_token(self, digest: bytes) -> Session | None:
+        """The living session of the token with this digest."""
+        return self._by_digest.get(digest)
+
     def take_news(self) -> list[Session]:
         """The sessions opened, or asked to be opened again or resumed, since the last call; some may have ended."""
         news, self._news = self._news, []

@@ -182,7 +182,7 @@ def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
         return []
     found = in_force(cluster.groups)
     down: list[str] = []
-    unsound = [name for name, node in cluster.nodes.items() if node.is_spoiled or node.is_rotten]
+    unsound = [name for name, node in cluster.nodes.items() if node.is_rotten]
     lost = [member for operator in cluster.operators.values() for member in operator.lost]
     for name in chance.shuffled(cluster.names):
         is_spare = all(can_decide(membership, [*unsound, *down, name], lost) for membership in found)

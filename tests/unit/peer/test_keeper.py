@@ -23,6 +23,7 @@ from zraft.peer.keeper import PING_WAIT_MS
 from zraft.types import NOT_FOUND
 from zraft.wire.failures import Failed
 from zraft.wire.requests import Result
+from zraft.wire.session_requests import StartSession
 
 
 @pytest.fixture
@@ -74,6 +75,27 @@ def test_whatever_a_client_asks_keeps_its_session(world: World, kind: str) -> No
             "write": lambda node=node: owner.write(node, ("k", 1)),
         }
         assert owner.now(asked[kind]()) in (None, NOT_FOUND, "ok")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_who_opens_or_resumes_a_session_again_keeps_it_from_when_that_came(world: World, is_new: bool) -> None:
+    """Not only from when it is applied: an end that was proposed in between would stand behind it in the log."""
+    owner, node = Owner(world), world.lead()
+    owner.start(node)
+    world.advance(TIMEOUT_MS - 10)
+    followers = world.followers()
+    for each in followers:
+        world[each].is_stalled = True
+    if is_new:
+        number = world.ask(node, lambda n: StartSession(n, "p", owner.token, TIMEOUT_MS), owner)
+    else:
+        number = owner.resume(node)
+    world.advance(50)
+    for each in followers:
+        world[each].is_stalled = False
+    world.settle()
+    assert owner.opened(number)[0] == owner.session
+    assert lives(world, node, owner.session)
 
 
 def test_pings_write_nothing(world: World) -> None:
