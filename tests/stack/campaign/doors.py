@@ -132,8 +132,14 @@ class Door:
             self._server.close()
 
     def _knocked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._tasks.create_task(self._serve(reader, writer))
-        task.add_done_callback(lambda _: writer.transport.abort())  # also where it was cancelled before it began
+        serving = self._serve(reader, writer)
+        try:
+            task = self._tasks.create_task(serving)
+        except RuntimeError:  # the task group is over: somebody knocked in the last moment
+            serving.close()
+            writer.transport.abort()
+        else:
+            task.add_done_callback(lambda _: writer.transport.abort())  # also where it was cancelled before it began
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
