@@ -149,7 +149,9 @@ class Rotation:
         return True
 
     def missing(self, now: float) -> str:
-        """Why nobody can be asked: for messages."""
+        """Why nobody can be asked: for messages. Before any peer has failed or denied to lead, none was heard of."""
+        if not self._failed and not self._idle:
+            return f"no leader: no answer yet from {', '.join(map(str, self._peers))}"
         absent = [peer for peer in self._peers if self._failed.get(peer, now) > now]
         return f"no leader: {answers(len(self._peers), [f'{peer} ({self._why[peer]})' for peer in absent])}"
 

@@ -145,8 +145,9 @@ def test_rests_of_no_length_are_no_busy_loop() -> None:
 
 
 def test_the_text_of_a_timeout_says_who_is_missing_and_why() -> None:
-    """Or that they are there, and none leads."""
+    """Or that they are there, and none leads; or that nobody has said anything."""
     rotation = ring()
+    assert str(timed_out(rotation, "5 s", 0.1)) == f"no leader: no answer yet from {A}, {B}, {C} (after 5 s)"
     rotation.not_leader(C, None, 0.0)
     assert "3 of 3 voters answer, none of them leads" in str(timed_out(rotation, "5 s", 0.1))
     rotation.failed(A, "nothing listens there", 0.0)
