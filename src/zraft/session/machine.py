@@ -109,9 +109,7 @@ class ReplicatedMachine:
                 items = self._items[first_offset:stop]
                 changed = self._apply_items(items, outcomes if replies else None, batch)
                 size = len(batch.payload) * len(items) // batch.count
-                self.history.add(index, changed, batch.payload, first_offset, size)
-                if self.collect_changes:
-                    self._collect(index, changed)
+                self._note(index, changed, batch.payload, first_offset, size)
             else:
                 stop = self._apply_single(batch)
                 outcomes += [None] if replies else []
@@ -188,9 +186,11 @@ class ReplicatedMachine:
                 outcomes.append(outcome if type(outcome) in UNCHANGING else settled(outcome))
         return noted
 
-    def _collect(self, first: Index, changed: list[Keys]) -> None:
-        """What the entries from `first` on have changed, for `take_changes`."""
-        self._changes += [(index, keys) for index, keys in enumerate(changed, first) if keys]
+    def _note(self, first: Index, changed: list[Keys], payload: bytes, offset: int, size: int) -> None:
+        """What the entries from `first` on have changed, for the history and for `take_changes`."""
+        self.history.add(first, changed, payload, offset, size)
+        if self.collect_changes:
+            self._changes += [(index, keys) for index, keys in enumerate(changed, first) if keys]
 
     def _apply_marked(self, marks: Marks, batch: Batch) -> Session | Outcome:
         """An item of a session: what kind it is must be known here, to skip it is to diverge (BM-117).
@@ -252,9 +252,7 @@ class ReplicatedMachine:
             self._not_due_before = ctx.time + ADVANCE_RETRY
         else:
             self._not_due_before = ctx.time + 1
-            self.history.add(ctx.index, [changed], b"", 0, 0)
-            if self.collect_changes:
-                self._collect(ctx.index, [changed])
+            self._note(ctx.index, [changed], b"", 0, 0)
 
     def _advance_if_due(self, ctx: Context) -> Keys:
         due = self.backend.due()
