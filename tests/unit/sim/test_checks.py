@@ -301,6 +301,9 @@ def test_what_a_leader_believes_of_a_follower_is_on_its_disk() -> None:
     expect_violation(
         lambda: progress.check(scene.step(A, event=Received(SnapshotReply(C, A, 2, True, 3)))), "disk holds None"
     )
+    scene.node(C).disk_state = HardState(3)
+    node.matches.clear()
+    progress.check(scene.step(A, event=Received(SnapshotReply(C, A, 2, True, 3))))
     scene.follow(A, 2)
     progress.check(scene.step(A, event=reply))
 

@@ -1,8 +1,9 @@
 """What a leader believes of its followers is true.
 
 Formulas, for each follower p of a leader of term T: match[p] never decreases in T; match[p] < next[p] <= last_index +
-1; p's disk holds the leader's log up to match[p]. Source: §3.5, §10.2.2; I11, BM-016, BM-017, BM-025. Looked at where
-a reply of p arrives, the only moment at which the belief may grow, and for all when leadership begins.
+1; p's disk holds the leader's log up to match[p], unless p is in a later term by now, whose leader may have replaced
+what p held. Source: §3.5, §10.2.2; I11, BM-016, BM-017, BM-025. Looked at where a reply of p arrives, the only moment
+at which the belief may grow, and for all when leadership begins.
 """
 
 from __future__ import annotations
@@ -44,5 +45,7 @@ def _check_one(step: Step, role: Leader, member: Member) -> None:
         return
     other = step.ledger.nodes.get(member)
     mine, theirs = node.log.at(match), other.vouched.at(match) if other is not None else None
-    if mine is None or theirs is None or mine.digest != theirs.digest:
+    if mine is not None and theirs is not None and mine.digest == theirs.digest:
+        return
+    if mine is None or other is None or other.disk_state.term <= step.replica.current_term:
         raise Violation("progress", f"{node.me} believes that {member} holds {mine}; its disk holds {theirs}")
