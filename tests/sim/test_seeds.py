@@ -31,6 +31,7 @@ FOUND = (
     pytest.param(29924661075, "crashes", id="a leader that stood still, and stepped down when it noticed"),
     pytest.param(29924661113, "sessions", id="an answer about a session that was opened and ended long ago"),
     pytest.param(29924682237, "streams", id="a session that is opened again as its end is due"),
+    pytest.param(29924771176, "rot", id="a replica is made, and its disk is lost before the operator hears of it"),
     pytest.param(29924768396, "stale", id="a leader of the past hears of what was replaced since"),
 )
 """Seeds that failed once, mostly because they asked of the group, or of the disk, what nobody promises."""

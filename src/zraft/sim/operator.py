@@ -95,7 +95,11 @@ class Operator:
         self._ask(node, "start", StartPeer(self._next(), self.peer, self._group, self._backend))
 
     def replace(self, node: str) -> None:
-        """The replica on `node` has lost its data: ask for an empty one until it is there."""
+        """The replica on `node` has lost its data: ask for an empty one until it is there.
+
+        What is still to be answered may be about the one that is gone, too.
+        """
+        self._wants = {number: want for number, want in self._wants.items() if want != ("start", node)}
         member = self.members.pop(node, None)
         if member is not None:
             self.lost.append(member)
@@ -143,7 +147,7 @@ class Operator:
         for reply in decode_replies(frame):
             kind, node = self._wants.pop(reply.id, ("", ""))
             match reply:
-                case Started(member=member) if member not in self.lost:
+                case Started(member=member) if kind == "start" and member not in self.lost:
                     self.members[node] = member
                     if len(self.members) == len(self._nodes) and not self.is_founded:
                         self._prepare(None)
