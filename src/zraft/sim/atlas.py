@@ -40,6 +40,6 @@ def spoiled(nodes: Sequence[SimNode]) -> list[str]:
 
 
 def may_spoil(node: SimNode, nodes: Sequence[SimNode], groups: Sequence[SimGroup]) -> bool:
-    """The others can do without it."""
-    found = in_force(groups)
-    return bool(found) and all(can_decide(membership, [*spoiled(nodes), node.name]) for membership in found)
+    """The others can do without it. Nobody can before every group has committed its first configuration."""
+    is_founded = all(group.checks.ledger.committed.configurations for group in groups)
+    return is_founded and all(can_decide(membership, [*spoiled(nodes), node.name]) for membership in in_force(groups))

@@ -192,10 +192,13 @@ def _left_down(cluster: Cluster, chance: Chance) -> list[str]:
 
 
 def _is_equal(cluster: Cluster, group: SimGroup) -> bool:
-    """No difference; members that lost their data are taken in again first."""
+    """No difference; members that lost their data, or were left out and are gone, are taken in again first."""
     if not _difference(cluster, group):
         return True
     start_all(cluster)
+    for name, node in cluster.nodes.items():
+        if name in group.operator.members and node.host is not None and group.name not in node.host.peers:
+            group.operator.replace(name)
     if group.operator.lost:
         group.operator.readmit()
     return False

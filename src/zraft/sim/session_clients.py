@@ -40,6 +40,9 @@ from zraft.wire.values import decode_value, encode_value
 
 MAYBE: Final = 1
 
+_PINGS: Final = 8
+"""So many at least go out within the timeout of a session that is to be kept: some go to a peer that does not lead."""
+
 _AHEAD: Final = 4
 """Writes that a client has under way at most."""
 
@@ -162,7 +165,10 @@ class SessionClient:
             nap_ms = self.timeout_ms * chance.between(95, 115) // 100
             self._scheduler.after(nap_ms, self._hurry, chance.between(1, 30), owner=self.owner)
             return
-        self._scheduler.after(1 + chance.exponential(max(self.timeout_ms // 10, 1)), self._tick, owner=self.owner)
+        pause_ms = chance.exponential(max(self.timeout_ms // 10, 1))
+        if self.is_resting:
+            pause_ms = min(pause_ms, self.timeout_ms // _PINGS)
+        self._scheduler.after(1 + pause_ms, self._tick, owner=self.owner)
         if self.session and self.stream is not None and (self.is_resting or self.stream.is_due):
             self._send([self._streaming(self.stream)])
         if not self.session:
