@@ -201,7 +201,7 @@ class Session:
 
     def forget(self, ref: Hashable) -> None:
         """The watches `ref` are of no interest any more: they fire no triggers, and those that are kept are gone."""
-        self._upkeep.watching.forget_all(ref)
+        self._upkeep.forget(ref)
 
     async def wait_trigger(self, ref: Hashable, *, timeout: Timeout = None) -> WatchTrigger:
         """The next trigger of the watch `ref`, also one that fired before this call. Raises `RequestTimeout`."""

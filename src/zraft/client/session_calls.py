@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets as chance
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from zraft.client.session_state import Pending
-from zraft.errors import RequestError, UsageError
+from zraft.errors import (
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    PeerUnavailable,
+    RequestError,
+    RequestTimeout,
+    SessionExpired,
+    UsageError,
+)
 from zraft.wire.requests import Result
 from zraft.wire.session_requests import TOKEN_BYTES
 
@@ -47,6 +56,12 @@ What: TypeAlias = Pending[Call] | Stopping | None
 
 Told: TypeAlias = tuple[What, float]
 """What was asked, and when."""
+
+
+UNASKED: Final[Told] = (None, -1.0)
+
+PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
+"""What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
 
 
 def resumed(resume: Resume) -> tuple[bool, int, bytes]:

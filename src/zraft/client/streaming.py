@@ -54,6 +54,9 @@ class Asker(Protocol):
     async def ask_stream(self, stream: ChangeStream) -> Result:
         """The answer to what the stream makes with `request`, from whoever leads; however long that takes."""
 
+    def unwatch(self, connection: Connection, number: int) -> None:
+        """Nobody wants to know any more of what is set under this number of the connection."""
+
 
 class ChangeStream:
     """The changes of one watch: an async iterator, for one task at a time. Also an async context manager.
@@ -125,9 +128,12 @@ class ChangeStream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """It gives no more changes. What the leader may still send is dropped."""
+        """It gives no more changes, and the leader is told so."""
         self._is_over = True
         self._queue.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._asker.unwatch(connection, self._number)
         self._wake()
 
     async def next(self) -> Changed | None:

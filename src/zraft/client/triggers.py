@@ -81,16 +81,22 @@ class Triggers(Generic[WaiterT]):
             self._open[number] = self._asked.pop(number)
         return []
 
-    def forget(self, number: int) -> None:
-        """The query was not answered, or nobody waits for the answer: its watch is nobody's."""
-        self._asked.pop(number, None)
+    def forget(self, number: int) -> bool:
+        """The query was not answered, or nobody waits for the answer: its watch is nobody's. False: it was answered."""
         self._missed.pop(number, None)
+        return self._asked.pop(number, None) is not None
 
-    def forget_all(self, ref: Any) -> None:
-        """Nobody wants to know of the watches `ref`: they fire nothing, and what was kept of them is gone."""
-        self._open = {number: other for number, other in self._open.items() if other != ref}
+    def forget_all(self, ref: Any) -> list[int]:
+        """Nobody wants to know of the watches `ref`: they fire nothing, and what was kept of them is gone.
+
+        Returns the numbers of those that are open at the leader.
+        """
+        numbers = [number for number, other in self._open.items() if other == ref]
+        for number in numbers:
+            del self._open[number]
         for serial in self._kept_of.pop(ref, ()):
             del self._kept[serial]
+        return numbers
 
     def fired(self, number: int, reason: Reason = "change") -> list[tuple[WaiterT, WatchTrigger]]:
         """The leader says that the watch fired: whom to wake with what. Nothing where it is not open."""

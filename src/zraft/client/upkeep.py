@@ -23,7 +23,7 @@ from zraft.client.caller import Caller
 from zraft.client.connection import Connection, Expired, Landed
 from zraft.client.rotation import SHORTEST_S, Blame, Rotation, blame
 from zraft.client.seeking import Seeker
-from zraft.client.session_calls import Call, Outcome, Resume, Stopping, Told, What, resumed
+from zraft.client.session_calls import PASSING, UNASKED, Call, Outcome, Resume, Stopping, Told, What, resumed
 from zraft.client.session_state import Lifeline, Pending, State, Window
 from zraft.client.streaming import ChangeStream, Streams
 from zraft.client.waiting import FOREVER, said
@@ -32,7 +32,6 @@ from zraft.errors import (
     BackendError,
     NoPeers,
     NotLeader,
-    OutcomeUnknown,
     Overloaded,
     PeerUnavailable,
     ProtocolError,
@@ -61,12 +60,6 @@ from zraft.wire.session_requests import (
 )
 
 _LIFE_BITS: Final = 62
-
-_UNASKED: Final[Told] = (None, -1.0)
-
-_PASSING: Final = (SessionExpired, NotLeader, OutcomeUnknown, PeerUnavailable, Overloaded, RequestTimeout)
-"""What a write is answered whose outcome is not decided by that: it goes out again, or the session is over."""
-
 
 _Make: TypeAlias = Callable[[Connection, int], SessionQuery | SessionWatch]
 
@@ -206,6 +199,17 @@ class Upkeep:
         self._arm(self._streams.mark_at(self.line.timeout_s))
         return result
 
+    def unwatch(self, connection: Connection, number: int) -> None:
+        """Nobody wants to know any more of what is set, or will be, under this number of the connection."""
+        if connection is self._connection:
+            self.watching.unwanted.append(number)
+            self._send()
+
+    def forget(self, ref: Hashable) -> None:
+        """The watches `ref` are nobody's."""
+        self.watching.forget_all(ref)
+        self._send()
+
     async def _ask(self, make: _Make, watch: Hashable, seconds: float) -> Result:
         """The answer to what is made for the connection, and for the number of the watch, 0 for none."""
         deadline = monotonic() + seconds
@@ -224,7 +228,8 @@ class Upkeep:
                     self.watching.opened(number)
                     return landed
             finally:
-                self.watching.forget(number)
+                if self.watching.forget(number) and (future.cancelled() or isinstance(future.result(), Expired)):
+                    self.unwatch(connection, number)
             if isinstance(landed, Expired):
                 raise RequestTimeout(f"{peer} did not answer within {said(seconds)}", executed="no")
             error = self._blamed(connection, connection.error_of(landed))
@@ -280,6 +285,9 @@ class Upkeep:
             self._arm(self._paused_until)
             return
         window, name = self._window, self._peer.name
+        if self.watching.unwanted and not self.watching.flush(connection, name, self.id, self.token):
+            self._pause(0.0)
+            return
         while (write := window.next_to_send()) is not None:
             number, known = connection.draw(), window.acknowledged
             request = SessionWrite(
@@ -331,7 +339,7 @@ class Upkeep:
         if self.id:
             request = Ping(number, name, self.id, self.token)
         elif self._resumes:
-            request = ResumeSession(number, name, self.token, self._life)
+            request = ResumeSession(number, name, self.token, self._life, self._expected)
         else:
             request = StartSession(number, name, self.token, max(1, round(self.line.timeout_s * 1000)))
         if self._tell(connection, request, None, monotonic()):
@@ -347,7 +355,7 @@ class Upkeep:
         if type(reply) is Streamed:
             self._streams.pushed(reply)
             return
-        told, sent_at = self._told.pop(reply.id, _UNASKED)
+        told, sent_at = self._told.pop(reply.id, UNASKED)
         connection = self._connection
         if sent_at < 0 or connection is None:
             return
@@ -374,9 +382,6 @@ class Upkeep:
         self._pings -= 1
         if not self.id:
             opened = decode_opened(reply.value)
-            if self._expected not in (0, opened.session):
-                self.end("expired", SessionExpired(f"the token is not that of session {self._expected}"))
-                return
             self.id = opened.session
             self.line.adopt(opened.timeout_ms / 1000)
             self._window = Window(opened.last)
@@ -399,19 +404,21 @@ class Upkeep:
                 self._window.answered(told)
                 told.call.end(error)
                 return
-            if not isinstance(error, _PASSING):
+            if not isinstance(error, PASSING):
                 self._not_taken(told, error)
                 return
             if not isinstance(error, SessionExpired):
                 self._window.refused(told, is_known=error.executed == "no")
         if isinstance(told, Stopping) and isinstance(error, SessionExpired):
             told.sent -= 1
-        if isinstance(error, Overloaded | RequestTimeout):
+        if isinstance(error, Overloaded) and error.reason == "sessions":
+            self.end("closed", error)
+        elif isinstance(error, Overloaded | RequestTimeout):
             self._pause(error.retry_after if isinstance(error, Overloaded) and error.reason != "order" else 0.0)
-            return
-        found = self._blamed(connection, error)
-        if found is not None and not self.line.is_over:
-            self.end("closed", found)
+        else:
+            found = self._blamed(connection, error)
+            if found is not None and not self.line.is_over:
+                self.end("closed", found)
 
     def _not_taken(self, write: Pending[Call], error: RequestError) -> None:
         """No leader runs it: it is none, or the session has gone on elsewhere."""

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Hashable
 from typing import TypeAlias
 
+from zraft.client.connection import Connection
 from zraft.client.triggers import Triggers, WatchTrigger
 from zraft.client.waiting import FOREVER
-from zraft.wire.session_requests import Triggered, TriggerReason
+from zraft.wire.session_requests import UNWATCHED_AT_ONCE, Triggered, TriggerReason, Unwatch
 
 _Waiter: TypeAlias = asyncio.Future[WatchTrigger | None]
 
@@ -16,23 +17,34 @@ _Waiter: TypeAlias = asyncio.Future[WatchTrigger | None]
 class Watching:
     """The watches of one session and who waits for them. See `Triggers`, whose methods these are."""
 
-    __slots__ = ("_loop", "_triggers")
+    __slots__ = ("_loop", "_triggers", "unwanted")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._triggers: Triggers[_Waiter] = Triggers()
+        self.unwanted: list[int] = []
+        """Numbers under which something may be set at the leader, which is still to hear that nobody wants it."""
 
     def ask(self, number: int, ref: Hashable) -> None:
         """A query goes out that sets a watch. Raises `Overloaded`."""
         self._triggers.ask(number, ref)
 
-    def forget(self, number: int) -> None:
-        """The query was not answered, or nobody waits for its answer."""
-        self._triggers.forget(number)
+    def forget(self, number: int) -> bool:
+        """The query was not answered, or nobody waits for its answer. False: it was answered."""
+        return self._triggers.forget(number)
 
     def forget_all(self, ref: Hashable) -> None:
         """Nobody wants to know of the watches `ref`."""
-        self._triggers.forget_all(ref)
+        self.unwanted += self._triggers.forget_all(ref)
+
+    def flush(self, connection: Connection, peer: str, session: int, token: bytes) -> bool:
+        """The leader is told what is unwanted. False: too much waits to be sent to it."""
+        while self.unwanted:
+            numbers = self.unwanted[:UNWATCHED_AT_ONCE]
+            if not connection.tell(Unwatch(connection.draw(), peer, session, token, numbers)):
+                return False
+            del self.unwanted[:UNWATCHED_AT_ONCE]
+        return True
 
     def opened(self, number: int) -> None:
         """The query was answered."""
@@ -45,10 +57,12 @@ class Watching:
 
     def lost(self) -> None:
         """The connection to the leader is gone."""
+        self.unwanted.clear()
         self._wake(self._triggers.lost())
 
     def end(self) -> None:
         """The session is over: nobody waits any more."""
+        self.unwanted.clear()
         for waiter in self._triggers.end():
             if not waiter.done():
                 waiter.set_result(None)

@@ -5,7 +5,7 @@ To find whom a change concerns takes one look for its key and one for each lengt
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
 from zraft import limits
@@ -82,6 +82,14 @@ class Filing(Generic[FiledT]):
         """Its connection is gone, and what it had open with it."""
         for item in list(self._by_client.get(client, {}).values()):
             self.remove(item)
+
+    def forget_numbers(self, client: Client, session: int, numbers: Iterable[int]) -> None:
+        """Nobody wants to know any more of what the session has open under these numbers of the connection."""
+        own = self._by_client.get(client, {})
+        for number in numbers:
+            item = own.get(number)
+            if item is not None and item.session == session:
+                self.remove(item)
 
     def forget_session(self, session: int) -> None:
         """It has ended: nobody may hear more of it than that."""

@@ -48,12 +48,13 @@ from zraft.wire.session_requests import (
     SessionWrite,
     StartSession,
     StopSession,
+    Unwatch,
 )
 
 if TYPE_CHECKING:
     from zraft.peer.peer import Peer
 
-_OfSession: TypeAlias = SessionWrite | SessionQuery | SessionWatch | Ping | StopSession
+_OfSession: TypeAlias = SessionWrite | SessionQuery | SessionWatch | Unwatch | Ping | StopSession
 
 ENDS_A_TURN: Final = 1024
 """Sessions that one turn ends at most: a cluster that comes back after a day has other things to do, too."""
@@ -268,7 +269,7 @@ class Keeper:
                 if isinstance(request, StartSession):
                     desk.items.append((asked, open_item(digest, request.timeout_ms)))
                 else:
-                    desk.items.append((asked, resume_item(digest, request.life)))
+                    desk.items.append((asked, resume_item(digest, request.life, request.session)))
             case _ if not self.is_serving:
                 self._hold(asked, request)
             case _ if request.session not in self._peer.machine.sessions:
@@ -344,6 +345,10 @@ class Keeper:
             self._reply(asked, self._peer.machine.last_applied)
         elif isinstance(request, SessionWatch):
             self._watch(asked, request)
+        elif isinstance(request, Unwatch):
+            for filing in (self.watches, self.streams):
+                filing.forget_numbers(asked[0], request.session, request.watches)
+            self._reply(asked, self._peer.machine.last_applied)
         else:
             self._query(asked, request)
 

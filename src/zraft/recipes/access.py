@@ -77,15 +77,11 @@ class Access:
     async def until(self, query: Get | Prefix, is_so: Callable[[Value], bool], deadline: Deadline) -> Value:
         """The answer to the query, once `is_so` holds for it. It is asked again after each change of what it reads.
 
-        Asked without a watch before, for one that is not needed stays open at the leader. Raises `RequestTimeout`, and
-        what ends the session.
+        Raises `RequestTimeout`, and what ends the session.
         """
         watch = object()
         try:
             while True:
-                answer = await self.session.query(query, timeout=deadline.left)
-                if is_so(answer):
-                    return answer
                 answer = await self.session.query(query, watch=watch, timeout=deadline.left)
                 if is_so(answer):
                     return answer
@@ -99,12 +95,8 @@ class Access:
         try:
             if await self.session.query(Get(entry.key), watch=watch, timeout=deadline.left) is not NOT_FOUND:
                 await self.session.wait_trigger(watch, timeout=deadline.left)
-                return
         finally:
             self.session.forget(watch)
-        self.later(
-            [Put(entry.key, None), Delete(entry.key)]
-        )  # or the watch would stay open: nothing else changes there
 
     def later(self, success: Sequence[Put | Delete], *compare: Compare, failure: Sequence[Delete] = ()) -> None:
         """The transaction goes out after what was sent before, and nobody waits for it. Nothing where it is over."""

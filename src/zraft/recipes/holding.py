@@ -57,10 +57,10 @@ class Holding:
         if self._was_released and self._token is None:
             return "released"
         key, token = self._had()
+        deadline = Deadline(timeout)
         ways: list[Coroutine[Any, Any, Loss | RequestError]] = [self._wait_gone(key, token)]
         if in_doubt:
             ways.append(self._wait_doubt())
-        deadline = Deadline(timeout)
         loss = await _first(ways, deadline)
         if loss is None:
             raise RequestTimeout(
@@ -105,6 +105,14 @@ class Holding:
             return
         key, self._key, self._token, self._was_released = self._key, None, None, True
         await self._access.write(Delete(key), _FOR_EVER)
+
+    async def _give_back_after(self, error: BaseException | None) -> None:
+        """At the end of a block: what it raised is not hidden by the loss of what was had."""
+        try:
+            await self._give_back()
+        except RequestError:
+            if error is None:
+                raise
 
 
 async def _first(

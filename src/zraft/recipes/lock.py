@@ -32,7 +32,7 @@ class Lock(Turn):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.release()
+        await self._give_back_after(error)
 
     async def acquire(self, *, timeout: Timeout = None) -> int:
         """The token of this turn, once every earlier one that excludes it has ended.

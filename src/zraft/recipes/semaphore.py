@@ -43,7 +43,7 @@ class Semaphore(Holding):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.release()
+        await self._give_back_after(error)
 
     @property
     def max_leases(self) -> int:

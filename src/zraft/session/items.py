@@ -94,9 +94,9 @@ def open_item(digest: bytes, timeout_ms: Millis) -> bytes:
     return _ENCODER.encode(Item([digest, timeout_ms], Marks(0, 0, OPEN, 0)))
 
 
-def resume_item(digest: bytes, life: int) -> bytes:
-    """A new life of the client goes on with the session of this token."""
-    return _ENCODER.encode(Item([digest, life], Marks(0, 0, RESUME, 0)))
+def resume_item(digest: bytes, life: int, session: int = 0) -> bytes:
+    """A new life of the client goes on with the session of this token, if it has this id; 0: whichever it has."""
+    return _ENCODER.encode(Item([digest, life, session], Marks(0, 0, RESUME, 0)))
 
 
 def end_item(session: int, why: str) -> bytes:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -46,6 +46,14 @@ GONE: Final = "there is no session with this id and this token: it ended, or nev
 def token_digest(token: bytes) -> bytes:
     """What is stored of a token: enough to know it again, nothing to learn it from."""
     return hashlib.blake2b(token, digest_size=16, person=b"zraft session").digest()
+
+
+class _Resume(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """The command of an entry that resumes; `session` is 0 where any id will do."""
+
+    digest: _Digest
+    life: _Number
+    session: _Number = 0
 
 
 class SavedSession(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -176,13 +184,13 @@ class Sessions:
 
     def resume(self, index: Index, command: msgspec.Raw) -> Outcome:
         """The entry at `index` goes on with the session of its token in a new life of the client."""
-        digest, life = _decoded(_RESUME, command, index)
-        session = self._by_digest.get(digest)
-        if session is None:
+        resume = _decoded(_RESUME, command, index)
+        session = self._by_digest.get(resume.digest)
+        if session is None or resume.session not in (0, session.id):
             return SessionExpired(GONE)
         if session.captures != self._captures:
             session = self._renewed(session)
-        session.resume(life)
+        session.resume(resume.life)
         self._tell(session)
         return session.opened()
 
@@ -275,12 +283,12 @@ class Sessions:
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _OPEN: Final[msgspec.msgpack.Decoder[tuple[bytes, int]]] = msgspec.msgpack.Decoder(tuple[_Digest, _Timeout])
-_RESUME: Final[msgspec.msgpack.Decoder[tuple[bytes, int]]] = msgspec.msgpack.Decoder(tuple[_Digest, _Number])
+_RESUME: Final = msgspec.msgpack.Decoder(_Resume)
+
+_T = TypeVar("_T")
 
 
-def _decoded(
-    decoder: msgspec.msgpack.Decoder[tuple[bytes, int]], command: msgspec.Raw, index: Index
-) -> tuple[bytes, int]:
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], command: msgspec.Raw, index: Index) -> _T:
     try:
         return decoder.decode(command)
     except (msgspec.MsgspecError, ValueError) as error:

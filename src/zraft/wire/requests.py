@@ -29,6 +29,7 @@ from zraft.wire.session_requests import (
     StopSession,
     Streamed,
     Triggered,
+    Unwatch,
 )
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -140,7 +141,7 @@ class RemovePeer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False)
 
 
 SessionRequest: TypeAlias = (
-    StartSession | ResumeSession | SessionWrite | SessionQuery | SessionWatch | Ping | StopSession
+    StartSession | ResumeSession | SessionWrite | SessionQuery | SessionWatch | Unwatch | Ping | StopSession
 )
 
 PlainRequest: TypeAlias = (

@@ -4,6 +4,7 @@
     ResumeSession ─> the same                                SessionQuery ─> Result(index, value) ... Triggered
     Ping ─> Result(index)                                    StopSession ─> Result(index)
     SessionWatch ─> Result(index, chunk), and after one without entries once: Streamed(chunk)
+    Unwatch ─> Result(index)
 
 All travel in the same REQUESTS and REPLIES frames as everything else. Each request is answered exactly once, by its
 `id`; a `Triggered` bears the number of its watch and follows the Result of the query that set it, in the same stream.
@@ -47,6 +48,11 @@ _Name = Annotated[str, msgspec.Meta(max_length=64)]
 _Token = Annotated[bytes, msgspec.Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
 _Timeout = Annotated[int, msgspec.Meta(ge=1, le=MAX_SESSION_TIMEOUT_MS)]
 
+UNWATCHED_AT_ONCE: Final = 1024
+"""Numbers in one `Unwatch`."""
+
+_Watches = Annotated[list[_Number], msgspec.Meta(min_length=1, max_length=UNWATCHED_AT_ONCE)]
+
 
 class StartSession(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """Open a session that its client proves by `token`, 128 bits that it has drawn and keeps secret.
@@ -69,13 +75,15 @@ class ResumeSession(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=Fal
     Not for a connection that broke: a client that knows its sequences goes on where it was. Answered like StartSession;
     its first write afterwards has sequence `last + 1` and acknowledges `last`. Whatever an earlier life of the client
     has sent and is still under way does not run any more. `life` is a number drawn for this life of the client, the
-    same in each retry. SESSION_EXPIRED (no) where no living session has the token.
+    same in each retry. `session` is the id that it has to have, 0: any. SESSION_EXPIRED (no) where no living session
+    has the token and that id; then nothing has happened to whichever has the token.
     """
 
     id: _Number
     peer: _Name
     token: _Token
     life: _Sequence
+    session: _Index = 0
 
 
 class SessionWrite(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
@@ -164,6 +172,20 @@ class SessionWatch(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=Fals
     key: msgspec.Raw
     is_prefix: bool = False
     after: _Index | None = None
+
+
+class Unwatch(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
+    """Nobody wants to know any more of what this session has set under these numbers of the connection.
+
+    Also what was asked for before this and runs later is not set. Answered by `Result`; a trigger that was on its way
+    comes before it. Numbers that nothing is set under are no error.
+    """
+
+    id: _Number
+    peer: _Name
+    session: _Session
+    token: _Token
+    watches: _Watches
 
 
 class TriggerReason(IntEnum):

@@ -90,7 +90,7 @@ class ScriptedGroup:
                     self.token, self.timeout_ms = request.token, request.timeout_ms
                 return self._result(request, Opened(self.session, self.timeout_ms, self.last))
             case ResumeSession():
-                if not self.is_alive or request.token != self.token:
+                if not self.is_alive or request.token != self.token or request.session not in (0, self.session):
                     return SessionExpired()
                 return self._result(request, Opened(self.session, self.timeout_ms, self.last))
             case SessionWrite() | SessionQuery() | Ping() | StopSession():

@@ -13,7 +13,7 @@ import zraft
 from tests.stack.clusters import wait_until
 from zraft import table
 from zraft.client.caller import each
-from zraft.errors import ConnectionTimeout, Rejected, SessionExpired, TooLarge, WatchNotSupported
+from zraft.errors import ConnectionTimeout, Overloaded, Rejected, SessionExpired, TooLarge, WatchNotSupported
 from zraft.testing import LocalCluster
 from zraft.types import NOT_FOUND, Value
 
@@ -285,3 +285,20 @@ def test_no_leader_is_a_connection_timeout() -> None:
                 assert (await client.start_session(peers, SHORT / 5)).id
 
     play(story)
+
+
+def test_who_asks_for_one_session_too_many_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and the sessions that there are go on."""
+    monkeypatch.setattr("zraft.session.sessions.SESSIONS", 1)
+
+    async def story(cluster: LocalCluster, client: zraft.Client) -> None:
+        session = await client.start_session(cluster.peers, LONG)
+        with pytest.raises(Overloaded) as refused:
+            assert (await client.start_session(cluster.peers, LONG)).id
+        assert (refused.value.reason, refused.value.executed) == ("sessions", "no")
+        assert await session.write(("k", 1)) == "ok"
+        await session.stop()
+        async with client.start_session(cluster.peers, LONG) as again:
+            assert await again.query("k") == 1
+
+    play(story, size=1)

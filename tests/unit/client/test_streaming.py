@@ -46,6 +46,11 @@ class Leader:
         self.answers = list(answers)
         self.asked: list[SessionWatch] = []
         self.connection = cast(Connection, Numbers())
+        self.unwatched: list[int] = []
+
+    def unwatch(self, connection: Connection, number: int) -> None:
+        assert connection is self.connection
+        self.unwatched.append(number)
 
     async def ask_stream(self, stream: ChangeStream) -> Result:
         self.asked.append(stream.request(self.connection, PEER))
@@ -187,6 +192,7 @@ def test_a_set_stream_knows_what_a_ping_has_told() -> None:
             leader.connection = cast(Connection, Numbers())
             assert await stream.next() == Changed("k", 1, "put", 21)
             assert leader.asked[1].after == 20
+        assert leader.unwatched == [leader.asked[1].watch]
         assert await stream.next() is None
         assert [change async for change in stream] == []
 

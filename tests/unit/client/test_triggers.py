@@ -149,7 +149,7 @@ def test_what_is_forgotten_fires_nothing_and_is_kept_no_more() -> None:
     triggers = watching("a", "b", "a", "b")
     for number in (1, 2):
         triggers.fired(number)
-    triggers.forget_all("a")
+    assert triggers.forget_all("a") == [3]
     assert triggers.fired(3) == []
     assert triggers.count == 2
     assert triggers.wait_any("w") == change("b")

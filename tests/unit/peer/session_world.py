@@ -21,6 +21,7 @@ from zraft.wire.session_requests import (
     StopSession,
     Streamed,
     Triggered,
+    Unwatch,
     decode_opened,
 )
 from zraft.wire.values import decode_value, encode_value
@@ -59,8 +60,12 @@ class Owner(Asker):
         found = decode_opened(reply.value)
         return found.session, found.timeout_ms, found.last
 
-    def resume(self, node: str, life: int = 1) -> int:
-        return self.world.ask(node, lambda n: ResumeSession(n, "p", self.token, life), self)
+    def resume(self, node: str, life: int = 1, session: int = 0) -> int:
+        return self.world.ask(node, lambda n: ResumeSession(n, "p", self.token, life, session), self)
+
+    def unwatch(self, node: str, *numbers: int) -> int:
+        """Nothing that is set under these numbers is wanted."""
+        return self.world.ask(node, lambda n: Unwatch(n, "p", self.session, self.token, list(numbers)), self)
 
     def ping(self, node: str) -> int:
         return self.world.ask(node, lambda n: Ping(n, "p", self.session, self.token), self)

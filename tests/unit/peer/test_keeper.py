@@ -359,6 +359,19 @@ def test_a_resumed_session_goes_on_from_its_last_write(world: World) -> None:
     assert read(world, node, "k") == 2
 
 
+def test_who_resumes_with_another_s_number_harms_nobody(world: World) -> None:
+    """The token is right and the number is not: its client writes on."""
+    owner, node = Owner(world), world.lead()
+    owner.start(node)
+    assert owner.now(owner.write(node, ("k", 1))) == "ok"
+    assert owner.now(owner.resume(node, 1, owner.session + 1)) == (SessionExpired, "no")
+    assert owner.now(owner.write(node, ("k", 2))) == "ok"
+    number = owner.resume(node, 2, owner.session)
+    world.settle()
+    assert owner.opened(number)[0] == owner.session
+    assert owner.now(owner.write(node, ("k", 3))) == (RequestError, "maybe")
+
+
 def test_a_late_loop_costs_nobody_its_session() -> None:
     """The process stood still for longer than a period: whoever waits in its sockets is served first."""
     world = World(ALONE)

@@ -206,6 +206,36 @@ def test_a_lost_connection_takes_its_watches() -> None:
     assert world[node].it._with_local == {}
 
 
+def test_what_nobody_wants_any_more_is_not_watched() -> None:
+    """Of that connection and that session alone; also where its query or piece was asked for and runs later."""
+    world = World()
+    node, owner, other = world.found(), Owner(world), Owner(world, b"o" * 16)
+    for each in (owner, other):
+        each.start(node)
+        each.query(node, "k", 50)
+    owner.query(node, "k", 51)
+    owner.watch(node, "k", 52)
+    world.settle()
+
+    def watchers() -> int:
+        return world[node].peer().status().watchers
+
+    assert watchers() == 4
+    assert owner.now(owner.unwatch(node, 50, 52, 99)) is None
+    assert watchers() == 2
+    mine, other.session, other.token = (other.session, other.token), owner.session, owner.token
+    assert other.now(other.unwatch(node, 50)) is None, "the connection is right, the session is another one"
+    other.session, other.token = mine
+    assert watchers() == 2
+    owner.query(node, "k", 53)
+    owner.watch(node, "k", 54)
+    owner.unwatch(node, 53, 54)
+    world.settle()
+    assert watchers() == 2
+    wrote(world, node, "k", 1)
+    assert (numbers(owner.fired), numbers(other.fired)) == ([51], [50])
+
+
 def test_changes_from_before_a_watch_do_not_fire_it() -> None:
     """Also where another watch was there meanwhile, and went unfired."""
     world = World()

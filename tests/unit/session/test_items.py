@@ -54,12 +54,12 @@ def test_items_of_sessions_say_what_they_are() -> None:
     """A write carries its command as it came; what opens, resumes and ends is made here."""
     write = write_item(encode_value(["k", 1]), 17, 3, 2, temporary=True)
     payload = encode_session_items(
-        [write, open_item(b"d" * 16, 5000), resume_item(b"d" * 16, 7), end_item(17, EXPIRED)]
+        [write, open_item(b"d" * 16, 5000), resume_item(b"d" * 16, 7, 17), end_item(17, EXPIRED)]
     )
     assert msgspec.msgpack.decode(payload) == [
         [["k", 1], [17, 3, TEMPORARY, 2]],
         [[b"d" * 16, 5000], [0, 0, OPEN, 0]],
-        [[b"d" * 16, 7], [0, 0, RESUME, 0]],
+        [[b"d" * 16, 7, 17], [0, 0, RESUME, 0]],
         ["expired", [17, 0, END, 0]],
     ]
     assert DECODER.decode(payload)[0] == Item(["k", 1], Marks(17, 3, TEMPORARY, 2))

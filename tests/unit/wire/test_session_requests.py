@@ -22,6 +22,7 @@ from zraft.wire.session_requests import (
     Streamed,
     Triggered,
     TriggerReason,
+    Unwatch,
     decode_opened,
 )
 from zraft.wire.values import encode_value
@@ -32,6 +33,7 @@ RAW = msgspec.Raw(encode_value(("key", b"value")))
 REQUESTS: list[Request] = [
     StartSession(1, "a", TOKEN, 10_000),
     ResumeSession(2, "a", TOKEN, 77),
+    ResumeSession(2, "a", TOKEN, 77, 17),
     SessionWrite(3, "a", 17, TOKEN, 1, 0, RAW),
     SessionWrite(4, "a", 17, TOKEN, 2, 1, RAW, True),
     SessionQuery(5, "a", 17, TOKEN, RAW),
@@ -40,6 +42,7 @@ REQUESTS: list[Request] = [
     StopSession(8, "a", 17, TOKEN),
     SessionWatch(9, "a", 17, TOKEN, 10, RAW),
     SessionWatch(11, "a", 17, TOKEN, 10, RAW, True, 12),
+    Unwatch(12, "a", 17, TOKEN, [6, 10]),
 ]
 
 REPLIES: list[Reply] = [
@@ -59,12 +62,14 @@ def test_the_bytes_of_session_requests_do_not_change() -> None:
     """Clients are older or newer than nodes."""
     raw, token = bytes(RAW).hex(), "c410" + TOKEN.hex()
     assert encode_item(StartSession(1, "a", TOKEN, 5)).hex() == f"951401a161{token}05"
-    assert encode_item(ResumeSession(1, "a", TOKEN, 7)).hex() == f"951501a161{token}07"
+    assert encode_item(ResumeSession(1, "a", TOKEN, 7)).hex() == f"961501a161{token}0700"
+    assert decode_requests(bytes.fromhex(f"91951501a161{token}07")) == [ResumeSession(1, "a", TOKEN, 7)]
     assert encode_item(SessionWrite(1, "a", 17, TOKEN, 2, 1, RAW, True)).hex() == f"991601a16111{token}0201{raw}c3"
     assert encode_item(SessionQuery(1, "a", 17, TOKEN, RAW, 6)).hex() == f"971701a16111{token}{raw}06"
     assert encode_item(Ping(1, "a", 17, TOKEN)).hex() == f"951801a16111{token}"
     assert encode_item(StopSession(1, "a", 17, TOKEN)).hex() == f"951901a16111{token}"
     assert encode_item(SessionWatch(1, "a", 17, TOKEN, 6, RAW, True, 5)).hex() == f"991a01a16111{token}06{raw}c305"
+    assert encode_item(Unwatch(1, "a", 17, TOKEN, [6])).hex() == f"961b01a16111{token}9106"
     assert encode_item(Triggered(6, 40, TriggerReason.CHANGE)).hex() == "9414062801"
     assert encode_item(Streamed(6, Chunk(4, 5, [RAW]))).hex() == f"93150693040591{raw}"
 
