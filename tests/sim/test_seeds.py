@@ -32,9 +32,7 @@ FOUND = (
     pytest.param(29924661113, "sessions", id="an answer about a session that was opened and ended long ago"),
     pytest.param(29924682237, "streams", id="a session that is opened again as its end is due"),
     pytest.param(29924771176, "rot", id="a replica is made, and its disk is lost before the operator hears of it"),
-    pytest.param(
-        29924807702, "recovery", id="who founded the group loses the configuration before anybody else has it"
-    ),
+    pytest.param(29924807702, "recovery", id="the only node that knows the configuration loses it"),
     pytest.param(29924807704, "rot", id="a replica that was left out goes, and is asked for again"),
     pytest.param(29924808333, "streams", id="a client that keeps its session pings too seldom"),
     pytest.param(29924768396, "stale", id="a leader of the past hears of what was replaced since"),

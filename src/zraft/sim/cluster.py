@@ -226,6 +226,7 @@ class Cluster:
                 checks,
                 self.election_ms * chance.between(4, 12),
                 falls_silent=chance.below(3) == 0,
+                restarts=self._profile.restarts,
                 stream=self._make_stream(chance.split(f"stream of {name}"), name),
             )
             for name in checks.names

@@ -105,6 +105,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Of one replica, while its node goes on."""
     sessions: int = 0
     """Clients with sessions, besides the others; the backend is then "table"."""
+    restarts: bool = False
+    """They are started anew now and then, and resume their sessions; and some of their watches they end themselves."""
     streams: bool = False
     """Each of them follows a stream, over histories so short that some of it is gone when they ask."""
     append_bytes: tuple[int, ...] = (1, 100, limits.APPEND_BYTES)
@@ -300,6 +302,47 @@ PROFILES: Final = {
             partition=(5_000, 30_000),
             heal=(20_000, 100_000),
             crash=(5_000, 30_000),
+            restart=(50_000, 300_000),
+        ),
+        Profile(
+            name="resumes",
+            backend="table",
+            sessions=3,
+            restarts=True,
+            always=frozenset({"heal", "restart", "sync_ms", "partition", "jitter_ms"}),
+            nodes=(3, 3, 4, 5),
+            clients=(1, 2),
+            keys=(1, 2),
+            skewed=0,
+            jitter_ms=(1, 100),
+            loss=(1_000, 100_000),
+            partition=(5_000, 30_000),
+            heal=(20_000, 150_000),
+            crash=(5_000, 30_000),
+            restart=(50_000, 300_000),
+            churn=(10_000, 60_000),
+            stop=(1_000, 20_000),
+            cut_off=(1_000, 20_000),
+            decay=(1_000, 20_000),
+            read_error=(100, 3_000),
+            quota=(30_000, 300_000),
+            mixed=True,
+        ),
+        Profile(
+            name="holders",
+            backend="table",
+            sessions=3,
+            restarts=True,
+            always=frozenset({"heal", "restart", "sync_ms", "wipe", "rot", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 3, 5),
+            clients=(1, 2),
+            keys=(1, 2),
+            skewed=0,
+            jitter_ms=(1, 100),
+            loss=(1_000, 100_000),
+            wipe=(1_000, 10_000),
+            rot=(5_000, 50_000),
             restart=(50_000, 300_000),
         ),
         Profile(

@@ -3,8 +3,9 @@
 A client sends each write until it is answered, always under its sequence; every increment of its counter must then
 answer its own place, however often it was sent and whoever led meanwhile (X1). All contend for one lock, temporary
 data of whoever has it; the index at which it was taken is a token for what it guards. Some of a run's clients fall
-silent for good: their sessions must end, those of the others must not. Requests travel as bytes over links that lose
-and delay.
+silent for good: their sessions must end, those of the others must not. In some profiles they are started anew now and
+then, know their token and nothing else, and resume: whatever the earlier life had under way must not run after that.
+Requests travel as bytes over links that lose and delay.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from zraft.wire.frames import array_of
 from zraft.wire.requests import Result, SessionRequest, decode_replies, encode_item
 from zraft.wire.session_requests import (
     Ping,
+    ResumeSession,
     SessionQuery,
     SessionWatch,
     SessionWrite,
@@ -34,6 +36,7 @@ from zraft.wire.session_requests import (
     Streamed,
     Triggered,
     TriggerReason,
+    Unwatch,
     decode_opened,
 )
 from zraft.wire.values import decode_value, encode_value
@@ -76,6 +79,7 @@ class SessionClient:
         timeout_ms: Millis,
         *,
         falls_silent: bool,
+        restarts: bool = False,
         stream: SimStream | None = None,
     ) -> None:
         self.owner = Owner(name)
@@ -84,13 +88,19 @@ class SessionClient:
         self._peers = list(peers)
         self._target = chance.choice(self._peers)
         self.timeout_ms = timeout_ms
-        self._falls_silent = falls_silent
+        self._falls_silent, self._restarts = falls_silent, restarts
         self.is_silent = self.is_resting = False
         self._is_tired = True
         self.session = 0
         self.heard_ms: Millis = 0
         """When the last request was sent that was answered since."""
         self._lives = self._before = 0
+        """Sessions that it had; the largest id that was known before the present one."""
+        self._life = self._base = 0
+        """How often it resumed the present one; the sequences up to here are an earlier life's."""
+        self._is_resuming = False
+        self._unwatched: dict[int, int] = {}
+        """Numbers of watches that it does not want any more, and the index from which on they do not fire."""
         self._token = b""
         self._is_stopping = False
         self._number = 0
@@ -141,19 +151,27 @@ class SessionClient:
         """The next session, with a token and a counter of its own."""
         self._lives += 1
         self._token = self._chance.bits().to_bytes(8, "big") + self._lives.to_bytes(8, "big")
-        self.session = self._sequence = self._known = 0
+        self.session = 0
+        self._begin(0, 0)
         self._before = self._checks.largest
         self._is_stopping = False
+
+    def _begin(self, life: int, last: int) -> None:
+        """A new process: it knows the token of its session, and that the sequences up to `last` are over."""
+        self._life = life
+        self._sequence = self._known = self._base = last
+        self._is_resuming = False
         self.token = 0
         self._taken_after.clear()
         self._answered.clear()
         self._asked.clear()
         self._watches.clear()
+        self._unwatched.clear()
 
     @property
     def counter(self) -> str:
-        """The key that the writes of this session count in."""
-        return f"n.{self.name}.{self._lives}"
+        """The key that the writes of this life of the session count in."""
+        return f"n.{self.name}.{self._lives}" + (f".{self._life}" if self._life else "")
 
     def _tick(self, _: object) -> None:
         chance = self._chance
@@ -174,6 +192,13 @@ class SessionClient:
         if not self.session:
             if not self.is_resting:
                 self._send([self._opening()])
+        elif self._is_resuming:
+            self._send([self._resuming()])
+        elif self._restarts and not self._is_stopping and not self.is_resting and chance.below(30) == 0:
+            self._is_resuming = True
+            self.token = 0
+        elif self._restarts and self._watches and chance.below(10) == 0:
+            self._send([self._unwatching(chance.choice(list(self._watches)))])
         elif self.is_resting or chance.below(3) == 0:
             self._send([self._pinging()])
         elif self._is_stopping or chance.below(60) == 0:
@@ -208,6 +233,14 @@ class SessionClient:
     def _opening(self) -> bytes:
         return self._ask(lambda n: StartSession(n, self._target.name, self._token, self.timeout_ms))
 
+    def _resuming(self) -> bytes:
+        life = self._life + 1
+        return self._ask(lambda n: ResumeSession(n, self._target.name, self._token, life, self.session))
+
+    def _unwatching(self, number: int) -> bytes:
+        del self._watches[number]
+        return self._ask(lambda n: Unwatch(n, self._target.name, self.session, self._token, [number]))
+
     def _pinging(self) -> bytes:
         return self._ask(lambda n: Ping(n, self._target.name, self.session, self._token))
 
@@ -223,7 +256,7 @@ class SessionClient:
         )
 
     def _command(self, sequence: int) -> list[Value]:
-        place = sequence % _ROUND
+        place = (sequence - self._base) % _ROUND
         if place in _TEMPORARY:
             return ["put", f"t.{self.name}", sequence]
         if place == _TAKES:
@@ -244,12 +277,13 @@ class SessionClient:
 
     def _place(self, sequence: int) -> int:
         """The value of the counter once the writes up to `sequence` have run."""
-        return (sequence + 1) // 2
+        return (sequence - self._base + 1) // 2
 
     def _send(self, items: Sequence[bytes]) -> None:
         chance = self._chance
         if chance.below(100) < 15 or not items:
-            self._target = chance.choice(self._peers)
+            other = chance.choice(self._peers)
+            self._target = self._target if self.is_resting else other
         if items:
             self._network.send(self.name, self._target.node, array_of(list(items)))
 
@@ -286,7 +320,11 @@ class SessionClient:
                 raise Violation("sessions", f"{self.name} opened {self.session} and {opened.session} with one token")
             return
         self.heard_ms = max(self.heard_ms, asked.sent_ms)
-        if isinstance(request, SessionWrite):
+        if isinstance(request, ResumeSession):
+            self._resumed(request, result)
+        elif isinstance(request, Unwatch):
+            self._unwatched.update(dict.fromkeys(request.watches, result.index))
+        elif isinstance(request, SessionWrite):
             self._written(asked.sequence, result)
         elif isinstance(request, SessionQuery):
             self._watches[request.watch] = Watched(asked.key, result.index)
@@ -297,16 +335,25 @@ class SessionClient:
         elif isinstance(request, SessionWatch) and self.stream is not None:
             self.stream.answered(result)
 
+    def _resumed(self, request: ResumeSession, result: Result) -> None:
+        opened = decode_opened(result.value)
+        if opened.session != self.session or opened.last < self._known:
+            text = f"{self.name} resumed {self.session} after {self._known} and got {opened}"
+            raise Violation("sessions", text)
+        self._checks.resumed(self.counter, result.index)
+        self._begin(request.life, opened.last)
+
     def _written(self, sequence: int, result: Result) -> None:
         is_first = sequence not in self._answered
         before = self._answered.setdefault(sequence, result.index)
         if before != result.index:
             raise Violation("sessions", f"{self.name}: write {sequence} ran at {before} and at {result.index}")
         value = decode_value(result.value)
-        if sequence % _ROUND == _TAKES:
+        nth = sequence - self._base
+        if nth % _ROUND == _TAKES:
             if is_first and value["succeeded"]:
                 self._taken(sequence, result.index)
-        elif sequence % 2 and value != self._place(sequence):
+        elif nth % 2 and value != self._place(sequence):
             text = f"write {sequence} of session {self.session} counts {self.counter} to {value}"
             raise Violation("sessions", f"{self.name}: {text}, not {self._place(sequence)}")
         self._checks.acknowledged(self.counter, self._place(sequence))
@@ -320,6 +367,9 @@ class SessionClient:
 
     def _triggered(self, fired: Triggered) -> None:
         watched = self._watches.pop(fired.id, None)
+        if fired.reason is TriggerReason.CHANGE and fired.index > self._unwatched.get(fired.id, fired.index):
+            text = f"watch {fired.id} of {self.name} was ended by {self._unwatched[fired.id]}, fired for {fired.index}"
+            raise Violation("watches", text)
         if watched is None:
             self._early[fired.id] = fired
         elif fired.reason is TriggerReason.CHANGE:
@@ -338,6 +388,8 @@ class SessionClient:
                 self._target = failed.leader
             case FailureCode.REQUEST_ERROR if failed.executed == MAYBE and asked.sequence <= self._known:
                 pass
+            case FailureCode.REQUEST_ERROR if failed.executed == MAYBE and self._life:
+                self._renew()  # an earlier life's request to resume came late: this one has lost the session
             case FailureCode.REQUEST_ERROR | FailureCode.REJECTED | FailureCode.BACKEND_ERROR:
                 raise Violation("sessions", f"{self.name}: write {asked.sequence} is answered {failed}")
             case _:

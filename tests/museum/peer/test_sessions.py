@@ -90,7 +90,7 @@ def test_bm_068_an_end_that_another_leader_had_appended_is_decided_before_anybod
 
 
 def test_bm_070_nothing_expires_because_of_an_election(world: World) -> None:
-    """Two of three nodes are away for most of a period: whoever leads then gives everybody a full one."""
+    """All nodes are away for longer than a period: whoever leads then gives everybody a full one."""
     old, owner = world.lead(), Owner(world)
     owner.start(old)
     world.advance(TIMEOUT_MS // 2)

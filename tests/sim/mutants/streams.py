@@ -1,4 +1,4 @@
-"""Bugs of streams that are put back."""
+"""Bugs of streams and of sessions that are resumed, put back."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ STREAMS = (
         "a stream that is set is not told of what changes in the turn after that",
         (Change(f"{_STREAMS}._tell", "max(stream.seen, self._seen)", "machine.last_applied"),),
         "streams",
+        median=1,
+    ),
+    Mutant(
+        "resumed",
+        "what an earlier life of a client has under way runs after the session was resumed",
+        (Change("zraft.session.sessions:Session.resume", "self.last + SESSION_UNANSWERED", "self.last"),),
+        "resumes",
+        median=20,
+    ),
+    Mutant(
+        "unwatched",
+        "a watch that nobody wants any more stays open",
+        (Change("zraft.peer.filing:Filing.forget_numbers", "self.remove(item)", "pass"),),
+        "resumes",
         median=1,
     ),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -97,23 +99,28 @@ def test_a_lock_goes_with_its_session_and_what_it_guards_can_tell(cluster: Block
     play(cluster, story, sessions=2)
 
 
-@pytest.mark.parametrize("kind", [Lock, Semaphore])
-def test_a_session_that_expires_while_it_waits_has_nothing(
-    cluster: BlockingCluster, kind: type[Lock] | type[Semaphore]
-) -> None:
+TAKEN: dict[str, Callable[[zraft.Session], Coroutine[Any, Any, int]]] = {
+    "lock": lambda session: Lock(session, "expires").acquire(),
+    "semaphore": lambda session: Semaphore(session, "expires").acquire(),
+    "rwlock": lambda session: RWLock(session, "expires").writer().acquire(),
+    "election": lambda session: Election(session, "expires").campaign("me"),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_a_session_that_expires_while_it_waits_has_nothing(cluster: BlockingCluster, kind: str) -> None:
     """It must not return as if it had (BM-074)."""
 
     async def story(sessions: list[zraft.Session]) -> None:
         holder, waiter = sessions
-        root, name = f"zraft.{kind.__name__.lower()}", "expires"
-        async with kind(holder, name):
-            waiting = asyncio.create_task(kind(waiter, name).acquire())
-            await in_line(holder, root, name, 2)
-            await expire(cluster, waiter)
-            with pytest.raises(SessionExpired):
-                await waiter.write(table.Put("k", 1))
-            with pytest.raises(SessionExpired):
-                await waiting
+        await TAKEN[kind](holder)
+        waiting = asyncio.create_task(TAKEN[kind](waiter))
+        await in_line(holder, f"zraft.{kind}", "expires", 2)
+        await expire(cluster, waiter)
+        with pytest.raises(SessionExpired):
+            await waiter.write(table.Put("k", 1))
+        with pytest.raises(SessionExpired):
+            await waiting
 
     play(cluster, story, sessions=2)
 

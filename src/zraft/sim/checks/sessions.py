@@ -3,9 +3,10 @@
 Formulas: every replica that has applied up to i holds the same sessions and kept replies (X2). A session ends only when
 its client stopped it, or at least its timeout after the last request was sent that the client saw answered (S1), by an
 entry (S2), on a clock that may run fast by a hundredth. Ids grow (BM-074). A counter ends between what was
-acknowledged and what was sent (X1). A watch fires for the first change after the state that its query read (W1, W2).
-The index at which a lock is taken is a fencing token: above all that were known before, the place of that very entry,
-and nobody else has the lock as long as whoever holds it has reason to believe in its session (F1, F2).
+acknowledged and what was sent, and counts nothing more once its session was resumed (X1). A watch fires for the first
+change after the state that its query read (W1, W2). The index at which a lock is taken is a fencing token: above all
+that were known before, the place of that very entry, and nobody else has the lock as long as whoever holds it has
+reason to believe in its session (F1, F2).
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class SessionChecks:
         self._tokens: dict[int, str] = {}
         self._acknowledged: dict[str, int] = {}
         self._sent: dict[str, int] = {}
+        self._resumed: dict[str, Index] = {}
+        """By counter of a life that is over: the index by which its session was resumed."""
         self._fired: list[tuple[Watched, Index]] = []
         self.ended = 0
         self.streams = StreamChecks()
@@ -157,6 +160,10 @@ class SessionChecks:
         """Its client has seen the counter there."""
         self._acknowledged[counter] = max(self._acknowledged.get(counter, 0), place)
 
+    def resumed(self, counter: str, index: Index) -> None:
+        """The session goes on from `index` in another life; `counter` is the earlier one's."""
+        self._resumed[counter] = index
+
     def fired(self, watched: Watched, index: Index) -> None:
         """A watch has fired for the entry at `index`."""
         if index <= watched.index:
@@ -190,6 +197,10 @@ class SessionChecks:
         for index, keys in changes:
             for key in keys:
                 changed.setdefault(key.key if isinstance(key, Change) else key, []).append(index)
+        for counter, index in self._resumed.items():
+            late = [at for at in changed.get(counter, []) if at > index]
+            if late:
+                raise Violation("sessions", f"{counter} was over by {index} and counted at {late}")
         for token, name in self._tokens.items():
             if token not in changed.get(LOCK, ()):
                 raise Violation("fencing", f"{name} got token {token}; the lock changed at {changed.get(LOCK)}")
