@@ -5,9 +5,9 @@
 
 Idle: processor time of each node's process, user and system, over some seconds after all groups have gone quiet; it
 means something on a busy machine too. Busy: writes per second of the same number of writers, all to one group or spread
-over a hundred, on a hundred connections both times, and the processor time of the three nodes for each write. The
-leaders are spread over the nodes. The exit status is non-zero where a group could not be made or a write failed. For
-rates nothing else should run meanwhile.
+over a hundred, on a hundred connections both times, and the processor time of the three nodes for each write. Both are
+loaded in turn, round after round, and the ratio is the median of the rounds'. The leaders are spread over the nodes.
+The exit status is non-zero where a group could not be made or a write failed. For rates nothing else should run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
+from statistics import median
 
 from systems import cpu_seconds, machine, resident_mib, three_servers
 
@@ -52,8 +53,10 @@ class Figures:
     """Processor time of all nodes for one write."""
     many_per_second: float = 0.0
     many_cpu_us: float = 0.0
+    ratios: list[float] = field(default_factory=list)
+    """Writes per second of many groups together to those of one, by round; the rates above are medians."""
     ratio: float = 0.0
-    """Writes per second of many groups together to those of one."""
+    """The median."""
 
 
 async def create_all(client: Client, nodes: Sequence[str], count: int, *, at_once: int) -> list[list[PeerId]]:
@@ -95,7 +98,9 @@ async def load(
         return sum(done) / (time.perf_counter() - began)
 
 
-async def measure(servers: Sequence[ServerProcess], figures: Figures, *, seconds: float, settle: float) -> None:
+async def measure(
+    servers: Sequence[ServerProcess], figures: Figures, *, rounds: int, seconds: float, settle: float
+) -> None:
     """Fills in everything."""
     nodes, pids = [server.address for server in servers], [server.pid for server in servers]
 
@@ -114,12 +119,23 @@ async def measure(servers: Sequence[ServerProcess], figures: Figures, *, seconds
         passed = time.perf_counter() - began
         figures.idle_percent = [round(100 * (a - b) / passed, 2) for a, b in zip(spent(), idle, strict=True)]
         figures.resident_mib = [resident_mib(pid) for pid in pids]
-        for name, busy in (("one", groups[:1]), ("many", groups[: figures.busy_groups])):
+
+        async def loaded(busy: Sequence[Sequence[PeerId]]) -> tuple[float, float]:
             cpu = sum(spent())
             rate = await load(client, busy, sessions=figures.busy_groups, writers=figures.writers, seconds=seconds)
-            setattr(figures, f"{name}_per_second", round(rate))
-            setattr(figures, f"{name}_cpu_us", round(1e6 * (sum(spent()) - cpu) / max(rate * seconds, 1), 1))
-        figures.ratio = round(figures.many_per_second / max(figures.one_per_second, 1), 2)
+            return rate, 1e6 * (sum(spent()) - cpu) / max(rate * seconds, 1)
+
+        ones, manies = [], []
+        for number in range(rounds):
+            ones.append(await loaded(groups[:1]))
+            manies.append(await loaded(groups[: figures.busy_groups]))
+            figures.ratios.append(round(manies[-1][0] / max(ones[-1][0], 1), 2))
+            print(f"round {number + 1}: {figures.ratios[-1]} times", file=sys.stderr, flush=True)
+        figures.one_per_second, figures.one_cpu_us = (round(median(column), 1) for column in zip(*ones, strict=True))
+        figures.many_per_second, figures.many_cpu_us = (
+            round(median(column), 1) for column in zip(*manies, strict=True)
+        )
+        figures.ratio = round(median(figures.ratios), 2)
 
 
 def text_of(figures: Figures) -> str:
@@ -130,8 +146,8 @@ def text_of(figures: Figures) -> str:
             f"{figures.groups} groups of three peers, made in {figures.create_seconds:g} s "
             f"({figures.create_cpu_ms:g} ms of processor time each)",
             f"idle: {idle} of a core per node; {figures.resident_mib} MiB",
-            f"busy: {figures.many_per_second:g} writes/s in {figures.busy_groups} groups, "
-            f"{figures.one_per_second:g} in one: {figures.ratio:g} times "
+            f"busy: {figures.many_per_second:.0f} writes/s in {figures.busy_groups} groups, "
+            f"{figures.one_per_second:.0f} in one: {figures.ratio:g} times, the median of {figures.ratios} "
             f"({figures.many_cpu_us:g} and {figures.one_cpu_us:g} µs of processor time for a write)",
         )
     )
@@ -143,15 +159,19 @@ def main() -> int:
     parser.add_argument("--groups", type=int, default=500)
     parser.add_argument("--busy", type=int, default=100, help="groups that are written to")
     parser.add_argument("--writers", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=7, help="of busy groups, one and many in turn")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--settle", type=float, default=10.0, help="seconds until all groups have gone quiet")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     words = parser.parse_args()
-    if words.groups < words.busy or min(words.busy, words.writers) < 1:
-        parser.error("--groups must be at least --busy, and that and --writers at least 1")
+    if words.groups < words.busy or min(words.busy, words.writers, words.rounds) < 1:
+        parser.error("--groups must be at least --busy, and that, --writers and --rounds at least 1")
     figures = Figures(words.groups, words.busy, words.writers)
     with three_servers({}) as servers, asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(measure(list(servers.values()), figures, seconds=words.seconds, settle=words.settle))
+        figured = measure(
+            list(servers.values()), figures, rounds=words.rounds, seconds=words.seconds, settle=words.settle
+        )
+        runner.run(figured)
     if words.json:
         print(json.dumps(asdict(figures)))
     else:
