@@ -163,7 +163,7 @@ INVARIANTS = {
     "I6": "what is committed is durable on a quorum of every configuration in force, and the last of it of that term",
     "I7": "votes go to logs that are at least as up to date",
     "I8": "nothing that is committed is truncated",
-    "I9": "term, commit index, applied index and what is durable only grow",
+    "I9": "term and commit index only grow, and saves are numbered without a gap",
     "I10": "a vote changes only with the term",
     "I11": "what a leader believes that a follower has, it has, durably",
     "I12": "entries in messages are contiguous, and acknowledgements name no more than was sent",

@@ -61,6 +61,10 @@ def test_bm_033_joint_configuration_is_committed_before_the_final_one_follows() 
     """The leader dies in between; the next one needs both majorities for its no-op, and only then goes on."""
     cluster = led_cluster("a b c d e")
     change(cluster, "a", "a b")
+    for _ in range(3):
+        cluster.time("a", 50)  # heartbeats: the leader looks whether the change can go on
+        cluster.save("a")
+    assert cluster["a"].membership == Membership((A, B), outgoing=cluster.members("a b c d e"))
     cluster.deliver("a", "b")
     cluster.save("b")
     cluster.crash("a")

@@ -112,6 +112,46 @@ def test_bm_092_a_member_alone_acknowledges_after_its_disk() -> None:
     assert world.asker.result(number) == "ok"
 
 
+def test_bm_092_a_member_alone_acknowledges_what_its_disk_has_and_nothing_behind_that() -> None:
+    """Two writes, a sync each: the end of the first says nothing of the second."""
+    world = World(("n1:1",))
+    world.found()
+    node = world["n1:1"]
+    first = world.write("n1:1", ("k", 1))
+    node.turn()
+    second = world.write("n1:1", ("k", 2))
+    node.turn()
+    node.sync(1)
+    node.turn()
+    assert world.asker.result(first) == "ok"
+    assert second not in world.asker.replies
+    node.sync()
+    node.turn()
+    assert world.asker.result(second) == "ok"
+
+
+def test_bm_091_what_was_acknowledged_outlives_the_power_of_all_that_have_it() -> None:
+    """Those who slept meanwhile are of no help: the disks of the others have it, though they had no time since."""
+    world = World(("n1:1", "n2:1", "n3:1", "n4:1", "n5:1"))
+    leader = world.found()
+    awake = [leader, *world.followers()[:2]]
+    asleep = [name for name in world.nodes if name not in awake]
+    world.cut(*asleep)
+    number = world.write(leader, ("k", "kept"))
+    while number not in world.asker.replies:
+        world.deliver()
+        for name in awake:
+            world[name].sync(1)
+            world[name].turn()
+    index = world[leader].peer().raft.commit_index
+    holding = [name for name in awake if world[name].peer().raft.log.last_index >= index]
+    for name in awake:
+        world[name].crash("lose")
+        world[name].start()
+    kept = [name for name in holding if world[name].peer().raft.log.last_index >= index]
+    assert 2 * len(kept) > len(world.nodes)
+
+
 @pytest.mark.parametrize("who", ["leader", "follower"])
 def test_bm_093_after_a_failed_sync_nothing_is_acknowledged_whatever_later_syncs_say(who: str) -> None:
     """The error comes once, later syncs would succeed: no answer, no acknowledgement, and the host wants to stop."""

@@ -96,6 +96,23 @@ def test_bm_057_whatever_follows_a_snapshot_is_acknowledged_after_it() -> None:
     assert scene.peer.machine.last_applied >= 30
 
 
+def test_bm_057_entries_behind_a_snapshot_are_acknowledged_when_the_disk_has_them() -> None:
+    """The disk stands still once the snapshot is in force: nothing that comes after it is acknowledged meanwhile."""
+    scene = Scene()
+    scene.until_job(Install)
+    scene.node.sync_vault()
+    while not scene.answers():
+        scene.node.sync()
+        scene.node.turn()
+    scene.node.is_stalled, scene.node.is_vault_stalled = True, False
+    scene.world.settle()
+    sender = scene.peer.raft.me
+    replies = [message for message in scene.world.sent if isinstance(message, AppendReply) and message.sender == sender]
+    assert scene.peer.raft.log.last_index > scene.peer.raft.snapshot.index == 30
+    assert not [reply for reply in replies if reply.accepted and reply.index > 30]
+    scene.caught_up()
+
+
 def test_bm_057_a_snapshot_is_fetched_after_the_term_that_offers_it_is_durable() -> None:
     """Otherwise a crash could leave a snapshot of a term that the hard state never heard of."""
     scene = Scene()

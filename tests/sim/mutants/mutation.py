@@ -102,12 +102,18 @@ def play(mutant: Mutant) -> str:
 
 
 def hunt(mutant: Mutant, first: int, last: int) -> Report | None:
-    """The first failing run of the seeds `first` to `last`; None where the net caught nothing."""
-    with put_back(mutant):
-        for seed in range(first, last + 1):
+    """The first failing run of the seeds `first` to `last`; None where the net caught nothing.
+
+    The same seed must hold without the bug: else it is not the bug that was found, and ValueError says so.
+    """
+    for seed in range(first, last + 1):
+        with put_back(mutant):
             report = run_seed(seed, mutant.profile)
-            if re.match(r"\w+(Error|Exception):", report.failure):
-                raise ValueError(f"{mutant.name} is broken itself: {report.failure}")
-            if report.failure:
-                return report
+        if re.match(r"\w+(Error|Exception):", report.failure):
+            raise ValueError(f"{mutant.name} is broken itself: {report.failure}")
+        if report.failure:
+            alone = run_seed(seed, mutant.profile)
+            if alone.failure:
+                raise ValueError(f"{alone.command} fails without {mutant.name}, too: {alone.failure}")
+            return report
     return None

@@ -1,4 +1,4 @@
-"""Term, vote, commit index and durable saves move one way.
+"""Term, vote, commit index and the numbers of saves move one way.
 
 Formulas: current_term and commit_index never decrease in a life; voted_for changes only with the term, or from None.
 Source: §3.3, §3.8; I9, I10, BM-003, BM-007, BM-019. Across lives see `durability`.
