@@ -35,6 +35,7 @@ FOUND = (
     pytest.param(29924807702, "recovery", id="the only node that knows the configuration loses it"),
     pytest.param(29924807704, "rot", id="a replica that was left out goes, and is asked for again"),
     pytest.param(29924808333, "streams", id="a client that keeps its session pings too seldom"),
+    pytest.param(202295, "default", id="a link has held back that somebody else shall lead"),
     pytest.param(29924768396, "stale", id="a leader of the past hears of what was replaced since"),
 )
 """Seeds that failed once, mostly because they asked of the group, or of the disk, what nobody promises."""

@@ -72,10 +72,12 @@ def start_all(cluster: Cluster) -> None:
 def heal_all(cluster: Cluster) -> None:
     """Everybody is well; then equality is required.
 
-    A node whose pause ended early is so once what was put off has come: a leader may be silent until then.
+    A node whose pause ended early is so once what was put off has come: a leader may be silent until then. And what a
+    link has held back until now may still ask for another leader.
     """
     start_all(cluster)
-    cluster.scheduler.run_until(max(node.owner.put_off_to_ms for node in cluster.nodes.values()))
+    put_off_to_ms = max(node.owner.put_off_to_ms for node in cluster.nodes.values())
+    cluster.scheduler.run_until(max(put_off_to_ms, cluster.network.cleared_ms))
     require_progress(cluster, "nobody was served after all was healed")
     for client in cluster.clients.values():
         client.stop()

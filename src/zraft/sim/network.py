@@ -59,6 +59,10 @@ class Network:
         self._weather: dict[Link, Weather] = {}
         self._clogged_until_ms: dict[Link, Millis] = {}
         self._cut: dict[Link, None] = {}
+        self._latest_ms: Millis = 0
+        """By then all has arrived that is under way."""
+        self.cleared_ms: Millis = 0
+        """By then all had, when the weather was cleared last."""
         self.weather = Weather()
         """Of every link that has none of its own."""
         self.tally = Tally()
@@ -97,6 +101,7 @@ class Network:
         """Every link has this weather, and only this."""
         self._weather.clear()
         self.weather = weather
+        self.cleared_ms = self._latest_ms
 
     def cut_links(self) -> list[Link]:
         """The links that are cut, in the order in which they were cut."""
@@ -131,6 +136,7 @@ class Network:
         if clogged_until > arrives:
             self.tally.clogged += 1
             arrives = clogged_until
+        self._latest_ms = max(self._latest_ms, arrives)
         scheduler.at(arrives, self._arrive, (link, frame), owner=self._owners[link[1]], life=ANY_LIFE)
 
     def _arrive(self, flight: tuple[Link, bytes]) -> None:
