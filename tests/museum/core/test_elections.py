@@ -189,7 +189,7 @@ def test_bm_012_votes_from_outside_the_configuration_do_not_count() -> None:
 
 
 def test_bm_013_snapshot_does_not_take_the_term_back() -> None:
-    """A starts in term 5 from a snapshot of term 3, and installs one of term 4 later."""
+    """A starts in term 5 from a snapshot of term 3."""
     mark = SnapshotMark(9, 3, 1, 1, Membership((A, B, C)))
     raft = Raft(A, RaftSettings(), Recovered(hard_state=HardState(5, B), mark=mark), seed=1, now=0)
     assert (raft.current_term, raft.voted_for, raft.commit_index) == (5, B, 9)

@@ -149,12 +149,12 @@ def test_bm_112_backlog_is_sent_in_messages_of_bounded_size() -> None:
         if isinstance(message, AppendEntries)
     )
     cluster.isolate("c")
-    for ref in range(200):
+    for ref in range(1000):
         cluster.propose("a", ref, payload_bytes=20)
         cluster.stabilise()
     cluster.heal()
     cluster.run(2000)
-    assert cluster["c"].commit_index == 202
+    assert cluster["c"].commit_index == 1002
     assert max(sizes) <= 200
 
 

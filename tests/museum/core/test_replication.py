@@ -9,6 +9,7 @@ from zraft.core.entries import Batch, Kind, Membership
 from zraft.core.events import Loaded
 from zraft.core.following import truncate_from
 from zraft.core.messages import AppendEntries, AppendReply, Heartbeat
+from zraft.core.output import RoleName
 from zraft.core.recovered import RaftSettings
 from zraft.errors import InvariantViolation
 
@@ -118,6 +119,62 @@ def test_bm_020_entry_of_an_earlier_term_is_not_committed_by_counting() -> None:
     assert (cluster["b"].saves.durable_index, cluster["b"].commit_index) == (3, 0)
     cluster.stabilise()
     assert cluster["b"].commit_index == 3
+
+
+def figure_8(*, stores_own_term: bool) -> Cluster:
+    """Five nodes. a led term 2, and only b has its entry; e led term 3 with another one; c hears of a in 4.
+
+    `stores_own_term`: b and c get the entry of term 4, too.
+    """
+    cluster = Cluster(settings=RaftSettings(append_bytes=1))
+    for name, log in (("a", [1, 2]), ("b", [1, 2]), ("c", [1]), ("d", [1]), ("e", [1, 3])):
+        cluster.add(name, log, "a b c d e", term=3)
+    cluster.win("a", "b", "c")
+    cluster.deliver("a", "e", "RequestVote")  # refused, but from then on it knows of the term
+    cluster.save("e")
+    for name in "de":
+        cluster.drop(to=name)
+        cluster.drop(name)
+    cluster.save("a")
+    while cluster["c"].log.last_index < (3 if stores_own_term else 2):
+        assert cluster.network
+        for name in "bc":
+            cluster.deliver("a", name, count=1)
+            cluster.save(name)
+        cluster.deliver(to="a", count=1 if not stores_own_term else 1 << 30)
+        cluster.save("a")
+    return cluster
+
+
+def test_bm_020_figure_8_what_is_stored_on_a_majority_may_still_be_replaced() -> None:
+    """(a) to (d): the entry of term 2 is on three of five, is not committed, and e replaces it everywhere."""
+    cluster = figure_8(stores_own_term=False)
+    assert [cluster.terms(name)[1] for name in "abc"] == [2, 2, 2]
+    assert set(cluster.commits().values()) <= {0, 1}
+    cluster.crash("a")
+    cluster.network.clear()
+    cluster.win("e", "c", "d")
+    cluster.start("a")
+    cluster.run(5000)
+    assert {tuple(cluster.terms(name)[:2]) for name in "abcde"} == {(1, 3)}
+
+
+def test_bm_020_figure_8_an_entry_of_the_own_term_commits_what_is_before_it() -> None:
+    """(e): the entry of term 4 is on three of five as well: e cannot win, and what was committed stays."""
+    cluster = figure_8(stores_own_term=True)
+    cluster.deliver(to="a")
+    assert cluster["a"].commit_index == 3
+    cluster.crash("a")
+    cluster.network.clear()
+    for _ in range(5):
+        cluster.timeout("e")
+        cluster.stabilise()
+        assert cluster.role("e") is not RoleName.LEADER
+    cluster.run(5000)
+    assert cluster.leaders()[0] in "bc"
+    cluster.start("a")
+    cluster.run(5000)
+    assert {tuple(cluster.terms(name)[:3]) for name in "abcde"} == {(1, 2, 4)}
 
 
 def test_bm_021_inherited_entries_are_committed_without_traffic() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.machine.directory import MemoryDirectory
 from tests.unit.peer.machines import BACKENDS
 from tests.unit.peer.session_world import TIMEOUT_MS, Owner, lives
-from tests.unit.peer.world import ELECTION_MS, World, read
+from tests.unit.peer.world import ELECTION_MS, World, read, wrote
 from tests.unit.session.backends import PEER, machine
 from zraft.errors import NotLeader, SessionExpired
 from zraft.machine.dict_backend import DictBackend
@@ -219,6 +219,19 @@ def test_bm_079_a_replica_that_restarts_knows_what_ran(world: World) -> None:
         world.until(lambda: world.leader() is not None)
         assert owner.now(owner.write(world.lead(), COUNTER, 1)) == 1
     assert count(world) == 1
+
+
+def test_bm_079_one_that_is_alone_has_applied_everything_before_it_serves() -> None:
+    """What was committed before the restart is there for the first query."""
+    world = World(("n1:1",))
+    node = world.found()
+    for number in range(20):
+        wrote(world, node, f"k{number}", number)
+    for _ in range(3):
+        world[node].crash("lose")
+        world[node].start()
+        world.until(lambda: world.leader() is not None)
+        assert [read(world, node, f"k{number}") for number in (0, 19)] == [0, 19]
 
 
 def test_bm_080_a_temporary_key_whose_answer_was_lost_is_the_same_key() -> None:

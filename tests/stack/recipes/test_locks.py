@@ -108,7 +108,7 @@ TAKEN: dict[str, Callable[[zraft.Session], Coroutine[Any, Any, int]]] = {
 
 
 @pytest.mark.parametrize("kind", TAKEN)
-def test_a_session_that_expires_while_it_waits_has_nothing(cluster: BlockingCluster, kind: str) -> None:
+def test_bm_074_a_session_that_expires_while_it_waits_has_nothing(cluster: BlockingCluster, kind: str) -> None:
     """It must not return as if it had (BM-074)."""
 
     async def story(sessions: list[zraft.Session]) -> None:
@@ -125,7 +125,7 @@ def test_a_session_that_expires_while_it_waits_has_nothing(cluster: BlockingClus
     play(cluster, story, sessions=2)
 
 
-def test_a_client_that_was_held_up_for_too_long_has_nothing(cluster: BlockingCluster) -> None:
+def test_bm_074_a_client_that_was_held_up_for_too_long_has_nothing(cluster: BlockingCluster) -> None:
     """The lock became free meanwhile, and word of it has come: the session has expired nevertheless (BM-074)."""
 
     async def story(sessions: list[zraft.Session]) -> None:

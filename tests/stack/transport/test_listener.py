@@ -260,7 +260,7 @@ def test_two_thousand_random_visitors_change_nothing(loop: str) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("said", [b"", b"ZR", PREAMBLE, PREAMBLE + b"\x00\x00"])
-def test_a_reset_during_the_handshake_is_counted_and_forgotten(loop: str, said: bytes) -> None:
+def test_bm_116_a_reset_during_the_handshake_is_counted_and_forgotten(loop: str, said: bytes) -> None:
     """At each point where the other side may vanish (BM-116)."""
 
     async def story() -> None:
