@@ -323,9 +323,11 @@ PROFILES: Final = {
             churn=(10_000, 60_000),
             stop=(1_000, 20_000),
             cut_off=(1_000, 20_000),
-            decay=(1_000, 20_000),
             read_error=(100, 3_000),
             quota=(30_000, 300_000),
+            eager=(20_000, 200_000),
+            quiet_beats=(0, 0, 2, 5),
+            nap=(1_000, 20_000),
             mixed=True,
         ),
         Profile(
