@@ -98,10 +98,13 @@ DRAWN = (
         "`sessions`, `streams`, `resumes`, `holders`",
         "sessions of which some fall silent or are resumed, counters, locks, watches, streams over short histories",
     ),
-    ("`quiet`, `naps`, `mixed`", "several groups that are idle most of the time, and groups that fall asleep"),
+    ("`quiet`, `naps`, `mixed`, `resumes`", "groups that fall asleep, in `quiet` several of them on the same nodes"),
     ("`shapes`", "links that stay cut, or a leader's disk that never answers, after everything else is well"),
     ("`adverse`", "the chaos ends where a core quorum knows least of each other's terms"),
-    ("`mixed`", "nodes of an older version, which neither send nor take what was added to the protocol since"),
+    (
+        "`mixed`, `resumes`",
+        "nodes of an older version, which neither send nor take what the protocol got since",
+    ),
 )
 """What is drawn besides the rates: where, and what."""
 

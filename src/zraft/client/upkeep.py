@@ -228,7 +228,7 @@ class Upkeep:
                     self.watching.opened(number)
                     return landed
             finally:
-                if self.watching.forget(number) and (future.cancelled() or isinstance(future.result(), Expired)):
+                if self.watching.forget(number) and (future.cancelled() or not isinstance(future.result(), Failed)):
                     self.unwatch(connection, number)
             if isinstance(landed, Expired):
                 raise RequestTimeout(f"{peer} did not answer within {said(seconds)}", executed="no")

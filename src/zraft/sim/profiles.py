@@ -7,7 +7,9 @@ replaced, and whose log a snapshot covers, when it comes back.
 Some wait for the moment at which one thing would go wrong: `hasty` asks every new leader at once for other members,
 `naps` cuts a leader off that is quiet, `lapses` one that is not and goes on asking it, `adverse` ends the chaos when
 those who are left have most to learn from each other, `shapes` leaves some links cut for good, `torn` cuts the power
-while large writes are under way. In `mixed` some nodes are of an older version.
+while large writes are under way. In `mixed` some nodes are of an older version. In `resumes` and `holders` clients with
+sessions are started anew under faults that `sessions` leaves out; rates of clocks are not among them, for when a
+session ends is promised for clocks within a hundredth.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.

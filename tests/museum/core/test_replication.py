@@ -122,9 +122,9 @@ def test_bm_020_entry_of_an_earlier_term_is_not_committed_by_counting() -> None:
 
 
 def figure_8(*, stores_own_term: bool) -> Cluster:
-    """Five nodes. a led term 2, and only b has its entry; e led term 3 with another one; c hears of a in 4.
+    """Five nodes. a led term 2, and only b has its entry; e led term 3 with another one.
 
-    `stores_own_term`: b and c get the entry of term 4, too.
+    Then a leads term 4, and sends c the entry of term 2. `stores_own_term`: b and c get the entry of term 4, too.
     """
     cluster = Cluster(settings=RaftSettings(append_bytes=1))
     for name, log in (("a", [1, 2]), ("b", [1, 2]), ("c", [1]), ("d", [1]), ("e", [1, 3])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -10,8 +11,11 @@ import pytest
 import zraft
 from tests.stack.recipes.playing import LONG, expire, play
 from zraft import recipes, table
+from zraft.client.connection import Connection, Landed
 from zraft.errors import RequestTimeout, SessionExpired, UsageError
 from zraft.testing import BlockingCluster
+from zraft.wire.requests import Request
+from zraft.wire.session_requests import SessionQuery
 
 MOMENT = 0.03
 
@@ -79,6 +83,29 @@ def test_no_watch_stays_open_for_nobody(cluster: BlockingCluster, name: str) -> 
         assert await watchers(cluster, session) == 0
 
     play(cluster, story, sessions=2)
+
+
+def test_a_query_that_is_cancelled_as_its_answer_comes_leaves_no_watch(
+    cluster: BlockingCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader has set it, and nobody is left who could take what it fires."""
+    put = Connection.put
+    asking: list[asyncio.Task[object]] = []
+
+    def cancelling(connection: Connection, request: Request, deadline: float) -> asyncio.Future[Landed] | None:
+        future = put(connection, request, deadline)
+        if future is not None and isinstance(request, SessionQuery) and request.watch:
+            future.add_done_callback(lambda _: asking[0].cancel())
+        return future
+
+    async def story(sessions: list[zraft.Session]) -> None:
+        asking.append(asyncio.create_task(sessions[0].query(table.Get("key"), watch="reference")))
+        with pytest.raises(asyncio.CancelledError):
+            await asking[0]
+        assert await watchers(cluster, sessions[0]) == 0
+
+    monkeypatch.setattr(Connection, "put", cancelling)
+    play(cluster, story)
 
 
 def test_who_asks_for_a_while_whether_something_was_lost_leaves_no_watch(cluster: BlockingCluster) -> None:
