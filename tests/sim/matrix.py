@@ -78,7 +78,7 @@ FAULTS = {
     "nap": _tick("A quiet leader is cut off, and its clock gets slow", "C1"),
     "eager": Fault("A new leader is asked for other members before it has done anything else", "leader", "M2, M3"),
     "wall_jump": _tick("A wall clock is wrong by up to an hour", "S1, S6"),
-    "drift": _tick("A clock runs at another rate from now on", "S1, S5, C1"),
+    "drift": _tick("A clock runs at another rate from now on", "S1, S5, F1, C1"),
 }
 """By the name of the rate."""
 
@@ -95,7 +95,7 @@ DRAWN = (
     ("every seed", "clocks between half and twice as fast, for a part of the nodes; they begin anywhere"),
     ("every seed", "clients that ask the wrong node, lose answers, give up and try elsewhere"),
     (
-        "`sessions`, `streams`, `resumes`, `holders`",
+        "`sessions`, `streams`, `resumes`, `holders`, `fences`",
         "sessions of which some fall silent or are resumed, counters, locks, watches, streams over short histories",
     ),
     ("`quiet`, `naps`, `mixed`, `resumes`", "groups that fall asleep, in `quiet` several of them on the same nodes"),

@@ -76,7 +76,9 @@ class Cluster:
         self.clients = {name: client for group in self.groups for name, client in group.clients.items()}
         self.operators = {group.operator.owner.name: group.operator for group in self.groups}
         self.session_checks = SessionChecks(
-            [f"s{number}" for number in range(profile.sessions)], lambda: self.scheduler.now_ms
+            [f"s{number}" for number in range(profile.sessions)],
+            lambda: self.scheduler.now_ms,
+            keeps_time=not profile.skewed,
         )
         self.session_clients = self._make_session_clients(chance.split("sessions"))
         self.counts: dict[str, int] = {}

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeAlias
 
 from zraft.peer.peer import Peer
+from zraft.sim.acts import Drift, perform
 from zraft.sim.atlas import can_decide, in_force
 from zraft.sim.chance import Chance
 from zraft.sim.checks.ghost import Violation
@@ -107,10 +108,16 @@ WATCH_TIMEOUTS = 20
 
 
 def check_sessions(cluster: Cluster) -> Totals:
-    """Silent clients' sessions end, though nobody writes (S5), those of others do not; no watch misses a change."""
+    """Silent clients' sessions end, though nobody writes (S5), those of others do not; no watch misses a change.
+
+    From now on the clocks keep time.
+    """
     holders = list(cluster.session_clients.values())
     if not holders:
         return Totals(0, 0, 0)
+    if not cluster.session_checks.keeps_time:
+        for name in cluster.names:
+            perform(cluster, Drift(name, 1000))
     _sessions_end(cluster)
     for holder in holders:
         holder.wake()

@@ -129,7 +129,7 @@ class SimNode:
         world = self._world
         self.tally.starts += 1
         self._turn_due, self._apply_due, self._armed_ms = False, False, 0
-        seed = self._chance.bits()
+        seed, errors = self._chance.bits(), self.disk.tally.errors
         try:
             host = Host(
                 self.name, self.disk, world.backends, world.settings, seed=seed, now=self.now(), vault=self.vault
@@ -140,6 +140,8 @@ class SimNode:
             world.trace.note(self.name, f"cannot start: {error}")
             self.disk.crash(power_loss=False)
             self.vault.crash(power_loss=False)
+            if self.disk.tally.errors > errors:
+                return False  # no room, or nothing could be read: that passes, and says nothing about what is there
             if self.is_spoiled:
                 raise Violation("recovery", f"{self.name} cannot start: {error}") from error
             if self.is_rotten:

@@ -8,8 +8,8 @@ Some wait for the moment at which one thing would go wrong: `hasty` asks every n
 `naps` cuts a leader off that is quiet, `lapses` one that is not and goes on asking it, `adverse` ends the chaos when
 those who are left have most to learn from each other, `shapes` leaves some links cut for good, `torn` cuts the power
 while large writes are under way. In `mixed` some nodes are of an older version. In `resumes` and `holders` clients with
-sessions are started anew under faults that `sessions` leaves out; rates of clocks are not among them, for when a
-session ends is promised for clocks within a hundredth.
+sessions are started anew under faults that `sessions` leaves out; in `fences` clocks run at any rate, and a session may
+end at any time: that is promised for clocks within a hundredth, but the tokens of a lock must grow all the same.
 
 A seed takes about half of its profile's faults and draws a rate for each (swarm testing): a run in which everything
 fails at once shows less than many runs in which a few things fail often.
@@ -327,6 +327,7 @@ PROFILES: Final = {
             cut_off=(1_000, 20_000),
             read_error=(100, 3_000),
             quota=(30_000, 300_000),
+            decay=(1_000, 20_000),
             eager=(20_000, 200_000),
             quiet_beats=(0, 0, 2, 5),
             nap=(1_000, 20_000),
@@ -348,6 +349,27 @@ PROFILES: Final = {
             wipe=(1_000, 10_000),
             rot=(5_000, 50_000),
             restart=(50_000, 300_000),
+        ),
+        Profile(
+            name="fences",
+            backend="table",
+            sessions=4,
+            restarts=True,
+            always=frozenset({"heal", "restart", "sync_ms", "drift", "jitter_ms"}),
+            never=frozenset({"churn", "write_error", "sync_error"}),
+            nodes=(3, 3, 4, 5),
+            clients=(1, 2),
+            keys=(1, 2),
+            groups=2,
+            shapes=1,
+            skewed=50,
+            jitter_ms=(1, 100),
+            loss=(1_000, 100_000),
+            restart=(50_000, 300_000),
+            wall_jump=(5_000, 50_000),
+            drift=(5_000, 50_000),
+            stop=(1_000, 20_000),
+            cut_off=(1_000, 20_000),
         ),
         Profile(
             name="streams",

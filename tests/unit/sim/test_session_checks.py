@@ -63,6 +63,19 @@ def test_a_session_that_ends_too_early_is_seen() -> None:
             assert found.ended == 1
 
 
+def test_where_clocks_do_not_keep_time_sessions_may_end_early_and_tokens_must_grow_all_the_same() -> None:
+    """When a session ends is promised for clocks within a hundredth, fencing tokens for all."""
+    found, replica = SessionChecks(["s0"], Clock(), keeps_time=False), table()
+    apply(replica, opening())
+    found.opened(Holder(), 0)
+    apply(replica, ending(1))
+    found.looked("n0", replica)
+    assert (found.ended, found.locked(Holder(), 7, 0)) == (1, False)
+    for token, before, text in ((7, 7, "after 7 was known"), (7, 0, "got token 7")):
+        with pytest.raises(Violation, match=text):
+            found.locked(Holder(), token, before)
+
+
 def test_replicas_with_other_sessions_are_seen() -> None:
     """At the same index."""
     found, one, other = checks(), table(), table()
